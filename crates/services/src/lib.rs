@@ -1,3 +1,28 @@
-//! See ARCHITECTURE.md.
+//! AWS, small and durable, behind AWS's own wire protocols: SDKs and the AWS CLI work against it unchanged.
+//!
+//! Every service implements [`wire::Service`], keeps its state in a SQLite file of its own (see [`storage`]) and is
+//! reached through [`Services::handle`], whether the call came over HTTP or from inside the process. Nothing is
+//! acknowledged before it is on disk.
+//!
+//! This crate imports none of Passo's other crates: to the rest of the program it is someone else's AWS.
+//!
+//! To add a service: a module, a `pub mod` line here, and a line in `registry.rs`.
 
+pub mod configuration;
 pub mod dynamodb;
+pub mod environment;
+mod front;
+pub mod guard;
+pub mod iam;
+mod registry;
+pub mod server;
+pub mod sqs;
+pub mod storage;
+pub mod sts;
+pub mod wire;
+
+pub use configuration::{EcsMode, Enforce, ServicesConfig, Smtp};
+pub use environment::{Clock, Environment};
+pub use front::{OpenError, Services};
+pub use guard::{AllowedHosts, guard};
+pub use wire::route::{ServiceName, route};

@@ -1,0 +1,79 @@
+//! What the operator decides about the embedded services. The binary reads flags and files; this crate only gets values.
+
+use crate::environment::Clock;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// The account of callers whose access key names none.
+pub const DEFAULT_ACCOUNT: &str = "000000000000";
+/// The region of callers whose request names none.
+pub const DEFAULT_REGION: &str = "us-east-1";
+
+/// How ECS tasks are run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum EcsMode {
+    /// A container where an engine answers and has the image, else a process.
+    #[default]
+    Auto,
+    /// Containers only.
+    Docker,
+    /// Processes only.
+    Process,
+}
+
+/// What a missing permission does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Enforce {
+    /// Policies are kept and not evaluated.
+    Off,
+    /// The call goes through and the missing statement is logged, ready to paste.
+    #[default]
+    Log,
+    /// The call is refused in AWS's words.
+    On,
+}
+
+/// Where SNS sends mail when it is to leave the machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Smtp {
+    /// Host name or address of the mail server.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+    /// The sender's address.
+    pub from: String,
+}
+
+/// Configuration of all embedded services.
+#[derive(Clone)]
+pub struct ServicesConfig {
+    /// The data directory; the services' files live in `services/` below it.
+    pub data_dir: PathBuf,
+    /// The account of callers whose access key names none.
+    pub account: String,
+    /// The region of callers whose request names none.
+    pub region: String,
+    /// How ECS tasks are run.
+    pub ecs: EcsMode,
+    /// What a missing permission does.
+    pub enforce: Enforce,
+    /// A mail server; without one, mail is written to the local outbox.
+    pub smtp: Option<Smtp>,
+    /// The time of day.
+    pub clock: Clock,
+}
+
+impl ServicesConfig {
+    /// The defaults, with all state under `data_dir`.
+    pub fn new(data_dir: impl Into<PathBuf>) -> Self {
+        Self {
+            data_dir: data_dir.into(),
+            account: DEFAULT_ACCOUNT.to_owned(),
+            region: DEFAULT_REGION.to_owned(),
+            ecs: EcsMode::default(),
+            enforce: Enforce::default(),
+            smtp: None,
+            clock: Arc::new(jiff::Timestamp::now),
+        }
+    }
+}

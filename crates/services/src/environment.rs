@@ -1,0 +1,85 @@
+//! What every service is given when it is opened: configuration, the clock, IAM, and the door to the other services.
+//!
+//! A service never holds another service. It calls through [`Environment::call`], so that the same permission rules
+//! apply as over the wire.
+
+use crate::configuration::ServicesConfig;
+use crate::front::Front;
+use crate::iam::Iam;
+use crate::wire::{BoxFuture, CallContext, ServiceError, ServiceRequest, ServiceResponse};
+use jiff::Timestamp;
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock, RwLock, Weak};
+
+/// The time of day, as a function so that tests can decide it.
+pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
+
+/// What every service shares. Cheap to clone.
+#[derive(Clone)]
+pub struct Environment {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    config: ServicesConfig,
+    iam: Arc<Iam>,
+    endpoint: RwLock<String>,
+    front: OnceLock<Weak<Front>>,
+}
+
+impl Environment {
+    pub(crate) fn new(config: ServicesConfig, iam: Arc<Iam>) -> Self {
+        let endpoint = RwLock::new("http://localhost:4566".to_owned());
+        Self { inner: Arc::new(Inner { config, iam, endpoint, front: OnceLock::new() }) }
+    }
+
+    /// The configuration the services were opened with.
+    pub fn config(&self) -> &ServicesConfig {
+        &self.inner.config
+    }
+
+    /// The directory for files of the services: `<data_dir>/services`, mode 0700.
+    pub fn directory(&self) -> PathBuf {
+        self.inner.config.data_dir.join("services")
+    }
+
+    /// The time of day.
+    pub fn now(&self) -> Timestamp {
+        (self.inner.config.clock)()
+    }
+
+    /// Users, roles, policies and credentials.
+    pub fn iam(&self) -> &Arc<Iam> {
+        &self.inner.iam
+    }
+
+    /// The URL at which processes of this machine reach the services, without a slash at the end.
+    pub fn endpoint(&self) -> String {
+        self.inner.endpoint.read().unwrap_or_else(|poisoned| poisoned.into_inner()).clone()
+    }
+
+    pub(crate) fn set_endpoint(&self, endpoint: &str) {
+        let mut held = self.inner.endpoint.write().unwrap_or_else(|poisoned| poisoned.into_inner());
+        *held = endpoint.trim_end_matches('/').to_owned();
+    }
+
+    pub(crate) fn attach(&self, front: Weak<Front>) {
+        // A second front for one environment cannot be built: only `Services::open` calls this, once.
+        let _ = self.inner.front.set(front);
+    }
+
+    /// Calls another service from inside the process, under the permission rules of `context`'s principal.
+    pub fn call<'a>(
+        &'a self,
+        context: &'a CallContext,
+        service: &'a str,
+        request: ServiceRequest,
+    ) -> BoxFuture<'a, Result<ServiceResponse, ServiceError>> {
+        Box::pin(async move {
+            match self.inner.front.get().and_then(Weak::upgrade) {
+                Some(front) => front.call(context, service, request).await,
+                None => Err(ServiceError::unavailable("The services are shutting down.")),
+            }
+        })
+    }
+}

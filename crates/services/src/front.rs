@@ -1,0 +1,245 @@
+//! The front: every call comes through here, over HTTP or from inside the process. It finds the service, learns who
+//! calls, evaluates the permissions the service names, lets it answer, and renders the answer.
+
+use crate::configuration::{Enforce, ServicesConfig};
+use crate::environment::Environment;
+use crate::iam::Iam;
+use crate::registry;
+use crate::storage::StorageError;
+use crate::wire::credential_scope::{CredentialScope, session_token};
+use crate::wire::render::Envelope;
+use crate::wire::route::{by_form, route};
+use crate::wire::{
+    Access, CallContext, Decision, INVOCATION_ID_HEADER, Principal, Protocol, Service, ServiceError,
+    ServiceRequest, ServiceResponse,
+};
+use bytes::Bytes;
+use http::request::Parts;
+use http::{Request, Response, header};
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// Why the services cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// A file or directory.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// A service's own reason.
+    #[error("{service}: {reason}")]
+    Service {
+        /// The service's name.
+        service: &'static str,
+        /// What is wrong, and what to do about it.
+        reason: String,
+    },
+}
+
+/// All embedded services behind one door. Cheap to clone.
+#[derive(Clone)]
+pub struct Services {
+    front: Arc<Front>,
+}
+
+pub(crate) struct Front {
+    environment: Environment,
+    services: BTreeMap<&'static str, Arc<dyn Service>>,
+}
+
+impl Services {
+    /// Opens every service's files below `config.data_dir` and starts their background work. Needs a tokio runtime.
+    pub fn open(config: ServicesConfig) -> Result<Self, OpenError> {
+        let iam = Arc::new(Iam::open(&config)?);
+        let environment = Environment::new(config, iam);
+        let opened = registry::open_all(&environment)?;
+        let services = opened.into_iter().map(|service| (service.name(), service)).collect();
+        let front = Arc::new(Front { environment, services });
+        front.environment.attach(Arc::downgrade(&front));
+        front.services.values().for_each(|service| service.start());
+        Ok(Self { front })
+    }
+
+    /// Says at which URL processes of this machine reach the services, once the port is known.
+    pub fn set_endpoint(&self, endpoint: &str) {
+        self.front.environment.set_endpoint(endpoint);
+    }
+
+    /// Users, roles, policies, credentials, and the evaluation of permissions.
+    pub fn iam(&self) -> &Arc<Iam> {
+        self.front.environment.iam()
+    }
+
+    /// What every service shares.
+    pub fn environment(&self) -> &Environment {
+        &self.front.environment
+    }
+
+    /// Answers one HTTP request. The peer's address, if known, is an [`IpAddr`] among the request's extensions.
+    pub async fn handle(&self, request: Request<Bytes>) -> Response<Bytes> {
+        self.front.handle(request).await
+    }
+
+    /// Who sends this request, on which account and in which region: for services outside this crate, such as `states`.
+    pub fn context(&self, parts: &Parts) -> Result<CallContext, ServiceError> {
+        self.front.context(parts)
+    }
+
+    /// Evaluates one permission under the configured mode: for services outside this crate.
+    pub fn authorize(&self, principal: &Principal, access: &Access) -> Decision {
+        self.front.environment.iam().authorize(principal, access)
+    }
+
+    /// Calls a service from inside the process, under the permission rules of `context`'s principal.
+    pub async fn call(
+        &self,
+        context: &CallContext,
+        service: &str,
+        request: ServiceRequest,
+    ) -> Result<ServiceResponse, ServiceError> {
+        self.front.call(context, service, request).await
+    }
+
+    /// Stops background work and child processes. What is acknowledged is on disk already.
+    pub async fn shutdown(&self) {
+        for service in self.front.services.values() {
+            service.shutdown().await;
+        }
+    }
+}
+
+impl Front {
+    async fn handle(&self, request: Request<Bytes>) -> Response<Bytes> {
+        let (parts, body) = request.into_parts();
+        let mut name = route(&parts);
+        // An unsigned form says in its body which service it means; only here the body is at hand.
+        if name.as_str() == "s3" && CredentialScope::read(&parts).is_none() {
+            name = by_form(None, &body).unwrap_or(name);
+        }
+        let request = ServiceRequest::from_http(&parts, body);
+        let request_id = uuid::Uuid::new_v4().to_string();
+        let Some(service) = self.services.get(name.as_str()) else {
+            let message = format!("The service \"{name}\" is not implemented by this server.");
+            let error = ServiceError::new(501, "UnsupportedServiceException", message);
+            return Envelope::of(name.as_str(), "", &request, &request_id).error(&error);
+        };
+        let mut envelope = Envelope::of(service.name(), service.xml_namespace(), &request, &request_id);
+        if service.name() == "s3" && envelope.protocol == Protocol::RestJson {
+            envelope.protocol = Protocol::RestXml;
+        }
+        let answer = match self.context(&parts) {
+            Ok(mut context) => {
+                context.request_id = request_id;
+                self.permitted(&context, service.as_ref(), request).await
+            }
+            Err(error) => Err(error),
+        };
+        match answer {
+            Ok(response) => envelope.response(response),
+            Err(error) => envelope.error(&error),
+        }
+    }
+
+    fn context(&self, parts: &Parts) -> Result<CallContext, ServiceError> {
+        let config = self.environment.config();
+        let scope = CredentialScope::read(parts);
+        let region = scope.as_ref().map(|scope| scope.region.clone()).filter(|region| !region.is_empty());
+        let access_key_id = scope.map(|scope| scope.access_key_id);
+        let token = session_token(parts);
+        let principal = self.environment.iam().principal(
+            access_key_id.as_deref(),
+            token.as_deref(),
+            self.environment.now(),
+        )?;
+        let text =
+            |name: &str| parts.headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+        let mut context = CallContext::of(principal, region.as_deref().unwrap_or(&config.region));
+        context.invocation_id = text(INVOCATION_ID_HEADER);
+        context.source_ip = parts.extensions.get::<IpAddr>().copied();
+        context.user_agent = text(header::USER_AGENT.as_str());
+        Ok(context)
+    }
+
+    pub(crate) async fn call(
+        &self,
+        context: &CallContext,
+        service: &str,
+        request: ServiceRequest,
+    ) -> Result<ServiceResponse, ServiceError> {
+        match self.services.get(service) {
+            Some(service) => self.permitted(context, service.as_ref(), request).await,
+            None => {
+                let message = format!("The service \"{service}\" is not implemented by this server.");
+                Err(ServiceError::new(501, "UnsupportedServiceException", message))
+            }
+        }
+    }
+
+    async fn permitted(
+        &self,
+        context: &CallContext,
+        service: &dyn Service,
+        request: ServiceRequest,
+    ) -> Result<ServiceResponse, ServiceError> {
+        if self.environment.config().enforce != Enforce::Off {
+            self.check(context, service, &request)?;
+        }
+        service.handle(context, request).await
+    }
+
+    fn check(
+        &self,
+        context: &CallContext,
+        service: &dyn Service,
+        request: &ServiceRequest,
+    ) -> Result<(), ServiceError> {
+        if matches!(context.principal, Principal::Root { .. }) {
+            return Ok(());
+        }
+        for access in service.access(context, request) {
+            let access = with_request_keys(access, context, self.environment.now());
+            if let Decision::Denied { message } =
+                self.environment.iam().authorize(&context.principal, &access)
+            {
+                return Err(access_denied(service.name(), request.protocol, message));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// AWS's global condition keys, as far as a request tells them.
+fn with_request_keys(mut access: Access, context: &CallContext, now: jiff::Timestamp) -> Access {
+    let mut set = |key: &str, value: String| {
+        access.conditions.entry(key.to_owned()).or_insert_with(|| vec![value]);
+    };
+    set("aws:RequestedRegion", context.region.clone());
+    set("aws:PrincipalAccount", context.principal.account().to_owned());
+    set("aws:CurrentTime", now.to_string());
+    set("aws:EpochTime", now.as_second().to_string());
+    set("aws:SecureTransport", "false".to_owned());
+    if let Some(address) = context.source_ip {
+        set("aws:SourceIp", address.to_string());
+    }
+    if let Some(user_agent) = &context.user_agent {
+        set("aws:UserAgent", user_agent.clone());
+    }
+    access
+}
+
+/// The refusal in the words of the service: code and status differ, the text does not.
+pub(crate) fn access_denied(service: &str, protocol: Protocol, message: String) -> ServiceError {
+    match (service, protocol) {
+        ("sns", _) => ServiceError::new(403, "AuthorizationError", message),
+        ("sqs", _) => {
+            ServiceError::new(403, "AccessDeniedException", message).with_query_code("AccessDenied")
+        }
+        (_, Protocol::AwsJson10 | Protocol::AwsJson11) => {
+            ServiceError::client("AccessDeniedException", message)
+        }
+        (_, Protocol::RestJson | Protocol::RpcV2Cbor) => {
+            ServiceError::new(403, "AccessDeniedException", message)
+        }
+        (_, Protocol::AwsQuery | Protocol::RestXml) => ServiceError::new(403, "AccessDenied", message),
+    }
+}

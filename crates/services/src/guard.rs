@@ -1,0 +1,157 @@
+//! The guard against drive-by calls. The server runs uploaded code, so a web page that a browser shows on this machine
+//! must not be able to reach it: neither from another origin, nor by a host name rebound to a local address.
+//!
+//! It looks at `Host`, `Origin` and `Sec-Fetch-Site`, which pages cannot forge. It does not authenticate anyone.
+
+use bytes::Bytes;
+use http::request::Parts;
+use http::{HeaderValue, Response, StatusCode, header};
+use std::net::IpAddr;
+
+/// The names under which the server may be addressed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AllowedHosts {
+    names: Vec<String>,
+}
+
+impl AllowedHosts {
+    /// Loopback addresses, `localhost`, names below it, and `sync-localhost` (SDKs put `sync-` before the host of
+    /// `StartSyncExecution`).
+    pub fn loopback() -> Self {
+        Self::default()
+    }
+
+    /// Adds a name or address: the listen address, a configured alias, the name containers use to reach the host.
+    #[must_use]
+    pub fn with(mut self, name: &str) -> Self {
+        self.names.push(name.trim_matches(['[', ']']).to_ascii_lowercase());
+        self
+    }
+
+    /// Whether `host`, without a port, is one of the names.
+    pub fn allows(&self, host: &str) -> bool {
+        let host = host.trim_end_matches('.').to_ascii_lowercase();
+        let bare = host.trim_matches(['[', ']']);
+        if let Ok(address) = bare.parse::<IpAddr>() {
+            return address.is_loopback() || self.names.iter().any(|name| name.parse() == Ok(address));
+        }
+        host == "localhost"
+            || host == "sync-localhost"
+            || host.ends_with(".localhost")
+            || self.names.iter().any(|name| *name == host || host.strip_prefix("sync-") == Some(name))
+    }
+}
+
+/// Lets the request pass, or says with which answer it is refused.
+pub fn guard(parts: &Parts, allowed: &AllowedHosts) -> Result<(), Box<Response<Bytes>>> {
+    let text = |name: &str| parts.headers.get(name).map(|value| value.to_str().unwrap_or("?"));
+    let host =
+        text(header::HOST.as_str()).or_else(|| parts.uri.authority().map(|authority| authority.as_str()));
+    let Some(host) = host else {
+        return Err(refusal("the request has no Host header"));
+    };
+    if !allowed.allows(without_port(host)) {
+        return Err(refusal(&format!("the host name \"{host}\" is not one this server answers to")));
+    }
+    if let Some(origin) = text(header::ORIGIN.as_str())
+        && !is_same_origin(origin, host)
+    {
+        return Err(refusal(&format!("requests from web pages of the origin \"{origin}\" are not allowed")));
+    }
+    match text("sec-fetch-site") {
+        None | Some("same-origin" | "none") => Ok(()),
+        Some(site) => Err(refusal(&format!("requests from other web pages ({site}) are not allowed"))),
+    }
+}
+
+fn is_same_origin(origin: &str, host: &str) -> bool {
+    let authority = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
+    authority.is_some_and(|authority| authority.eq_ignore_ascii_case(host))
+}
+
+fn without_port(host: &str) -> &str {
+    match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) && !name.ends_with(':') => {
+            if name.contains(':') && !name.starts_with('[') {
+                host
+            } else {
+                name
+            }
+        }
+        _ => host,
+    }
+}
+
+fn refusal(reason: &str) -> Box<Response<Bytes>> {
+    let body =
+        serde_json::json!({ "__type": "AccessDeniedException", "message": format!("Refused: {reason}.") });
+    let mut response = Response::new(Bytes::from(body.to_string()));
+    *response.status_mut() = StatusCode::FORBIDDEN;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    Box::new(response)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::Request;
+
+    fn passes(headers: &[(&str, &str)]) -> bool {
+        let allowed = AllowedHosts::loopback().with("192.168.1.5").with("host.docker.internal");
+        let mut request = Request::builder();
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        guard(&request.body(()).unwrap().into_parts().0, &allowed).is_ok()
+    }
+
+    #[test]
+    fn only_known_hosts_pass() {
+        let known = [
+            "localhost",
+            "LOCALHOST:4566",
+            "127.0.0.1:4566",
+            "127.0.0.9",
+            "[::1]:4566",
+            "[::1]",
+            "sync-localhost:4566",
+            "bucket.s3.localhost:4566",
+            "192.168.1.5:4566",
+            "host.docker.internal:4566",
+            "sync-host.docker.internal:4566",
+        ];
+        let unknown = [
+            "evil.example",
+            "evil.example:4566",
+            "localhost.evil.example",
+            "192.168.1.6",
+            "",
+            "127.0.0.1.nip.io",
+        ];
+        for host in known {
+            assert!(passes(&[("host", host)]), "{host}");
+        }
+        for host in unknown {
+            assert!(!passes(&[("host", host)]), "{host}");
+        }
+        assert!(!passes(&[]));
+    }
+
+    #[test]
+    fn a_page_of_another_origin_is_refused_and_our_own_is_not() {
+        let cases: &[(&[(&str, &str)], bool)] = &[
+            (&[("origin", "http://localhost:4566"), ("sec-fetch-site", "same-origin")], true),
+            (&[("sec-fetch-site", "none")], true),
+            (&[("origin", "https://evil.example")], false),
+            (&[("origin", "http://localhost:3000")], false),
+            (&[("origin", "null")], false),
+            (&[("sec-fetch-site", "cross-site")], false),
+            (&[("sec-fetch-site", "same-site")], false),
+        ];
+        for (headers, expected) in cases {
+            let mut all = vec![("host", "localhost:4566")];
+            all.extend_from_slice(headers);
+            assert_eq!(passes(&all), *expected, "{headers:?}");
+        }
+    }
+}
