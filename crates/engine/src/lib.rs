@@ -1,1 +1,24 @@
-//! See ARCHITECTURE.md.
+//! The pure interpreter of the Amazon States Language.
+//!
+//! An [`Execution`] is moved by one [`Input`] at a time: [`step`] yields [`Event`]s and [`Effect`]s, and every event is applied to
+//! the state by the code that replay uses. No clock, no chance, no I/O: time and entropy come with the input. It does not know
+//! the API's shapes, the store, nor how a task is carried out.
+
+pub mod effect;
+pub mod event;
+pub mod execution;
+pub mod ids;
+pub mod input;
+pub mod record;
+pub mod start;
+pub mod step;
+pub mod token;
+
+pub use effect::{CancelTask, Effect, Finished, ObserveTask, ScheduleTask, StartMapRun};
+pub use event::{Event, EventKind, StateType, TaskFamily, TaskLabel};
+pub use execution::{Execution, Status};
+pub use ids::{FrameId, TaskId, TimerId, TimerKind};
+pub use input::{Ignored, Input, InputKind, MapRunResult, Outcome, Stage};
+pub use record::{Decoder, EncodedTurn, Encoder, Record, RecordError};
+pub use start::{DefinitionHash, Failure, Limits, MapRunLink, Start};
+pub use step::{Step, step};
