@@ -4,6 +4,7 @@
 
 pub mod arn;
 pub mod entropy;
+pub mod intrinsic;
 pub mod json_syntax;
 pub mod jsonpath;
 pub mod payload;

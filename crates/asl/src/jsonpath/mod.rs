@@ -14,6 +14,7 @@ mod functions;
 mod java;
 mod parse;
 mod reference;
+mod scope_path;
 
 use std::borrow::Cow;
 use std::fmt;
@@ -22,6 +23,7 @@ use serde_json::Value;
 
 pub use java::java_string;
 pub use reference::ResultPathMatchFailure;
+pub use scope_path::{PathSource, ScopePath};
 
 use filter::Expression;
 use functions::Function;
