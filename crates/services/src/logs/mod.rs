@@ -1,0 +1,184 @@
+//! CloudWatch Logs: groups, streams and events, with the filter pattern language; one SQLite file.
+//!
+//! Invariant: an event is on disk before `PutLogEvents` or [`LogSink::put`] answers. What it does not do: Insights
+//! queries, metric and subscription filters, and the newer account-level features are refused by name.
+
+mod events;
+mod filter;
+mod groups;
+mod input;
+mod pattern;
+mod retention;
+mod sink;
+mod streams;
+
+pub use pattern::Pattern;
+pub use sink::LogSink;
+
+use crate::environment::Environment;
+use crate::once::once;
+use crate::storage::{Database, StorageError};
+use crate::wire::{Access, BoxFuture, CallContext, Service, ServiceError, ServiceRequest, ServiceResponse};
+use input::Input;
+use rusqlite::Connection;
+use serde_json::Value;
+use std::sync::Mutex;
+use tokio::task::JoinHandle;
+
+const SCHEMA: &str = "
+CREATE TABLE groups(
+    id INTEGER PRIMARY KEY AUTOINCREMENT, account TEXT NOT NULL, region TEXT NOT NULL, name TEXT NOT NULL,
+    created INTEGER NOT NULL, retention_days INTEGER, kms_key TEXT, class TEXT NOT NULL, tags TEXT NOT NULL,
+    bytes INTEGER NOT NULL DEFAULT 0, UNIQUE(account, region, name));
+CREATE TABLE streams(
+    id INTEGER PRIMARY KEY AUTOINCREMENT, group_id INTEGER NOT NULL, name TEXT NOT NULL, created INTEGER NOT NULL,
+    first INTEGER, last INTEGER, ingested INTEGER, UNIQUE(group_id, name));
+CREATE TABLE events(
+    group_id INTEGER NOT NULL, at INTEGER NOT NULL, seq INTEGER NOT NULL, stream_id INTEGER NOT NULL,
+    ingested INTEGER NOT NULL, message TEXT NOT NULL, PRIMARY KEY(group_id, at, seq)) WITHOUT ROWID;
+CREATE INDEX events_of_stream ON events(stream_id, at, seq);
+CREATE TABLE sequence(id INTEGER PRIMARY KEY CHECK (id = 1), last INTEGER NOT NULL);
+INSERT INTO sequence VALUES (1, 0);
+CREATE TABLE deleted(group_id INTEGER, stream_id INTEGER);
+CREATE TABLE resource_policies(
+    account TEXT NOT NULL, region TEXT NOT NULL, name TEXT NOT NULL, document TEXT NOT NULL, at INTEGER NOT NULL,
+    PRIMARY KEY(account, region, name)) WITHOUT ROWID;
+";
+
+/// See the module.
+pub struct Logs {
+    environment: Environment,
+    database: Database,
+    sink: LogSink,
+    retention: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// One call: who, where, when.
+#[derive(Clone)]
+struct Call {
+    account: String,
+    region: String,
+    now_ms: i64,
+}
+
+impl Call {
+    fn of(context: &CallContext, now_ms: i64) -> Self {
+        Self { account: context.account.clone(), region: context.region.clone(), now_ms }
+    }
+
+    fn group_arn(&self, group: &str) -> String {
+        format!("arn:aws:logs:{}:{}:log-group:{group}", self.region, self.account)
+    }
+}
+
+impl Logs {
+    /// Opens `logs.db`.
+    pub fn open(environment: Environment) -> Result<Self, StorageError> {
+        let database = Database::open(&environment.directory(), "logs", &[SCHEMA])?;
+        let sink = LogSink::new(database.clone(), environment.clone());
+        Ok(Self { environment, database, sink, retention: Mutex::default() })
+    }
+
+    /// The door for services of this process that write logs.
+    pub fn sink(&self) -> LogSink {
+        self.sink.clone()
+    }
+
+    async fn change(
+        &self,
+        context: &CallContext,
+        request: &ServiceRequest,
+        job: fn(&Connection, &Call, Input<'_>) -> Result<Value, ServiceError>,
+    ) -> Result<ServiceResponse, ServiceError> {
+        let now = self.environment.now();
+        let call = Call::of(context, now.as_millisecond());
+        let input = request.json()?.clone();
+        let run = move |connection: &Connection| job(connection, &call, Input::new(&input));
+        once(&self.database, context, now, run).await.map(answer)
+    }
+
+    async fn query(
+        &self,
+        context: &CallContext,
+        request: &ServiceRequest,
+        job: fn(&Connection, &Call, Input<'_>) -> Result<Value, ServiceError>,
+    ) -> Result<ServiceResponse, ServiceError> {
+        let call = Call::of(context, self.environment.now().as_millisecond());
+        let input = request.json()?.clone();
+        let database = self.database.clone();
+        // Off the async threads: a page of FilterLogEvents may read thousands of rows.
+        let run = move || database.read(|connection| job(connection, &call, Input::new(&input)));
+        tokio::task::spawn_blocking(run).await.map_err(ServiceError::internal)?.map(answer)
+    }
+}
+
+/// Operations without an output answer with an empty body.
+fn answer(value: Value) -> ServiceResponse {
+    if value.is_null() { ServiceResponse::empty() } else { ServiceResponse::json(value) }
+}
+
+impl Service for Logs {
+    fn name(&self) -> &'static str {
+        "logs"
+    }
+
+    fn access(&self, context: &CallContext, request: &ServiceRequest) -> Vec<Access> {
+        let action = format!("logs:{}", request.operation);
+        let group = request.json_str("logGroupName").or(request.json_str("logGroupIdentifier"));
+        let resource = match (group, request.json_str("resourceArn")) {
+            (Some(arn), _) | (None, Some(arn)) if arn.starts_with("arn:") => arn.to_owned(),
+            (Some(group), _) => match request.json_str("logStreamName") {
+                Some(stream) => context.arn("logs", &format!("log-group:{group}:log-stream:{stream}")),
+                None => context.arn("logs", &format!("log-group:{group}")),
+            },
+            (None, _) => match request.operation.as_str() {
+                "DescribeLogGroups" => context.arn("logs", "log-group:"),
+                _ => "*".to_owned(),
+            },
+        };
+        vec![Access::new(action, resource)]
+    }
+
+    fn handle<'a>(
+        &'a self,
+        context: &'a CallContext,
+        request: ServiceRequest,
+    ) -> BoxFuture<'a, Result<ServiceResponse, ServiceError>> {
+        Box::pin(async move {
+            match request.operation.as_str() {
+                "PutLogEvents" => self.change(context, &request, events::put).await,
+                "GetLogEvents" => self.query(context, &request, events::get).await,
+                "FilterLogEvents" => self.query(context, &request, filter::filter).await,
+                "CreateLogGroup" => self.change(context, &request, groups::create).await,
+                "DeleteLogGroup" => self.change(context, &request, groups::delete).await,
+                "DescribeLogGroups" => self.query(context, &request, groups::describe).await,
+                "PutRetentionPolicy" => self.change(context, &request, groups::put_retention).await,
+                "DeleteRetentionPolicy" => self.change(context, &request, groups::delete_retention).await,
+                "TagLogGroup" | "TagResource" => self.change(context, &request, groups::tag).await,
+                "UntagLogGroup" | "UntagResource" => self.change(context, &request, groups::untag).await,
+                "ListTagsLogGroup" | "ListTagsForResource" => self.query(context, &request, groups::tags).await,
+                "PutResourcePolicy" => self.change(context, &request, groups::put_policy).await,
+                "DeleteResourcePolicy" => self.change(context, &request, groups::delete_policy).await,
+                "DescribeResourcePolicies" => self.query(context, &request, groups::policies).await,
+                "CreateLogStream" => self.change(context, &request, streams::create).await,
+                "DeleteLogStream" => self.change(context, &request, streams::delete).await,
+                "DescribeLogStreams" => self.query(context, &request, streams::describe).await,
+                operation => Err(ServiceError::unsupported("logs", operation)),
+            }
+        })
+    }
+
+    fn start(&self) {
+        let task = tokio::spawn(retention::keep(self.database.clone(), self.environment.clone()));
+        *self.retention.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = Some(task);
+    }
+
+    fn shutdown(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async {
+            let task = self.retention.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).take();
+            if let Some(task) = task {
+                task.abort();
+            }
+        })
+    }
+}
