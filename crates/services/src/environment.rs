@@ -6,6 +6,7 @@
 use crate::configuration::ServicesConfig;
 use crate::front::Front;
 use crate::iam::Iam;
+use crate::logs::LogSink;
 use crate::wire::{BoxFuture, CallContext, ServiceError, ServiceRequest, ServiceResponse};
 use jiff::Timestamp;
 use std::path::PathBuf;
@@ -25,12 +26,15 @@ struct Inner {
     iam: Arc<Iam>,
     endpoint: RwLock<String>,
     front: OnceLock<Weak<Front>>,
+    logs: OnceLock<LogSink>,
 }
 
 impl Environment {
     pub(crate) fn new(config: ServicesConfig, iam: Arc<Iam>) -> Self {
         let endpoint = RwLock::new("http://localhost:4566".to_owned());
-        Self { inner: Arc::new(Inner { config, iam, endpoint, front: OnceLock::new() }) }
+        Self {
+            inner: Arc::new(Inner { config, iam, endpoint, front: OnceLock::new(), logs: OnceLock::new() }),
+        }
     }
 
     /// The configuration the services were opened with.
@@ -61,6 +65,16 @@ impl Environment {
     pub(crate) fn set_endpoint(&self, endpoint: &str) {
         let mut held = self.inner.endpoint.write().unwrap_or_else(|poisoned| poisoned.into_inner());
         *held = endpoint.trim_end_matches('/').to_owned();
+    }
+
+    /// Where services of this process write their logs; nothing before the services are open.
+    pub fn logs(&self) -> Option<&LogSink> {
+        self.inner.logs.get()
+    }
+
+    pub(crate) fn attach_logs(&self, sink: LogSink) {
+        // Logs are opened once for an environment.
+        let _ = self.inner.logs.set(sink);
     }
 
     pub(crate) fn attach(&self, front: Weak<Front>) {

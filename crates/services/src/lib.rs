@@ -14,6 +14,8 @@ pub mod environment;
 mod front;
 pub mod guard;
 pub mod iam;
+pub mod logs;
+mod once;
 mod registry;
 pub mod server;
 pub mod sqs;

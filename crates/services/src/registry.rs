@@ -3,12 +3,17 @@
 use crate::environment::Environment;
 use crate::front::OpenError;
 use crate::wire::Service;
-use crate::{iam, sqs, sts};
+use crate::{dynamodb, iam, logs, sqs, sts};
 use std::sync::Arc;
 
 /// Opens every service.
 pub(crate) fn open_all(environment: &Environment) -> Result<Vec<Arc<dyn Service>>, OpenError> {
+    // First those whose sinks the others are given through the environment.
+    let logs = logs::Logs::open(environment.clone())?;
+    environment.attach_logs(logs.sink());
     Ok(vec![
+        Arc::new(logs),
+        Arc::new(dynamodb::DynamoDb::open(environment)?),
         Arc::new(iam::IamService::new(environment.clone())),
         Arc::new(sts::Sts::new(environment.clone())),
         Arc::new(sqs::Sqs::open(environment.clone())?),

@@ -2,24 +2,16 @@
 //!
 //! Transactions and PartiQL are authorised as the item operations they consist of, as on AWS.
 
+use crate::wire::Access;
 use serde_json::Value;
 
-/// One thing the caller must be allowed to do.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Needed {
-    /// For example `dynamodb:PutItem`.
-    pub action: String,
-    /// The ARN of the table or index, or `*`.
-    pub resource: String,
-}
-
 /// What `operation` with this request needs, once each.
-pub fn needed(operation: &str, request: &Value, region: &str, account: &str) -> Vec<Needed> {
+pub(super) fn needed(operation: &str, request: &Value, region: &str, account: &str) -> Vec<Access> {
     let place = Place { region, account };
     let own = format!("dynamodb:{operation}");
     let mut all = match operation {
         "ListTables" | "DescribeLimits" | "DescribeEndpoints" | "ListStreams" => {
-            vec![Needed { action: own, resource: "*".to_owned() }]
+            vec![Access::new(own, "*".to_owned())]
         }
         "BatchGetItem" | "BatchWriteItem" => {
             let tables = request.get("RequestItems").and_then(Value::as_object);
@@ -30,12 +22,12 @@ pub fn needed(operation: &str, request: &Value, region: &str, account: &str) -> 
         "ExecuteTransaction" => place.statements(request, "TransactStatements"),
         "BatchExecuteStatement" => place.statements(request, "Statements"),
         "TagResource" | "UntagResource" | "ListTagsOfResource" => {
-            vec![Needed { action: own, resource: text(request, "ResourceArn").to_owned() }]
+            vec![Access::new(own, text(request, "ResourceArn").to_owned())]
         }
         "DescribeStream" | "GetShardIterator" => {
-            vec![Needed { action: own, resource: text(request, "StreamArn").to_owned() }]
+            vec![Access::new(own, text(request, "StreamArn").to_owned())]
         }
-        "GetRecords" => vec![Needed { action: own, resource: place.arn("*/stream/*") }],
+        "GetRecords" => vec![Access::new(own, place.arn("*/stream/*"))],
         _ => vec![place.table_or_index(&own, request)],
     };
     all.dedup();
@@ -59,20 +51,20 @@ impl Place<'_> {
         format!("arn:aws:dynamodb:{}:{}:table/{table}", self.region, self.account)
     }
 
-    fn table(&self, action: &str, table: &str) -> Needed {
-        Needed { action: action.to_owned(), resource: self.arn(table) }
+    fn table(&self, action: &str, table: &str) -> Access {
+        Access::new(action, self.arn(table))
     }
 
-    fn table_or_index(&self, action: &str, request: &Value) -> Needed {
+    fn table_or_index(&self, action: &str, request: &Value) -> Access {
         let mut needed = self.table(action, text(request, "TableName"));
         let index = text(request, "IndexName");
         if !index.is_empty() {
-            needed.resource = format!("{}/index/{index}", needed.resource);
+            needed.resources = vec![format!("{}/index/{index}", needed.resources[0])];
         }
         needed
     }
 
-    fn transaction(&self, request: &Value) -> Vec<Needed> {
+    fn transaction(&self, request: &Value) -> Vec<Access> {
         let items = request.get("TransactItems").and_then(Value::as_array);
         items
             .into_iter()
@@ -92,12 +84,12 @@ impl Place<'_> {
             .collect()
     }
 
-    fn statements(&self, request: &Value, member: &str) -> Vec<Needed> {
+    fn statements(&self, request: &Value, member: &str) -> Vec<Access> {
         let statements = request.get(member).and_then(Value::as_array);
         statements.into_iter().flatten().flat_map(|entry| self.statement(text(entry, "Statement"))).collect()
     }
 
-    fn statement(&self, statement: &str) -> Vec<Needed> {
+    fn statement(&self, statement: &str) -> Vec<Access> {
         let mut words = statement.split_whitespace();
         let verb = words.next().unwrap_or("").to_ascii_uppercase();
         let (action, before) = match verb.as_str() {
@@ -115,7 +107,7 @@ impl Place<'_> {
         let mut parts = name.split('.').map(|part| part.trim_matches('"'));
         let mut needed = self.table(action, parts.next().unwrap_or(""));
         if let Some(index) = parts.next() {
-            needed.resource = format!("{}/index/{index}", needed.resource);
+            needed.resources = vec![format!("{}/index/{index}", needed.resources[0])];
         }
         vec![needed]
     }
@@ -128,7 +120,7 @@ mod tests {
 
     fn words(operation: &str, request: Value) -> Vec<String> {
         let all = needed(operation, &request, "eu-west-1", "123456789012");
-        all.into_iter().map(|one| format!("{} {}", one.action, one.resource)).collect()
+        all.into_iter().map(|one| format!("{} {}", one.action, one.resources[0])).collect()
     }
 
     #[test]

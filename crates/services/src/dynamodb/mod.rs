@@ -11,11 +11,13 @@ mod partition;
 mod refusals;
 mod table_file;
 
-pub use access::{Needed, needed};
-
+use crate::environment::Environment;
+use crate::storage::{StorageError, create_directory};
+use crate::wire::{Access, BoxFuture, CallContext, Service, ServiceError, ServiceRequest, ServiceResponse};
 use dynoxide::DynoxideError;
 use dynoxide::streams::{LOCAL_ACCOUNT, LOCAL_REGION};
 use partition::Partition;
+use serde_json::Value;
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -23,15 +25,6 @@ use tokio::sync::OnceCell;
 
 /// Accounts and regions open at once; each is a thread and a file.
 const PARTITIONS_MAX: usize = 128;
-
-/// Status and JSON body of an answer.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Answer {
-    /// The HTTP status.
-    pub status: u16,
-    /// The body, JSON.
-    pub body: String,
-}
 
 type Slot = Arc<OnceCell<Arc<Partition>>>;
 
@@ -42,35 +35,34 @@ pub struct DynamoDb {
 }
 
 impl DynamoDb {
-    /// Keeps its files below `directory`, which must exist.
-    pub fn new(directory: PathBuf) -> Self {
-        Self { directory, partitions: Mutex::default() }
+    /// Keeps its files in `dynamodb/` below the services' directory.
+    pub fn open(environment: &Environment) -> Result<Self, StorageError> {
+        let directory = environment.directory().join("dynamodb");
+        create_directory(&directory)?;
+        Ok(Self { directory, partitions: Mutex::default() })
     }
 
     /// Runs one operation of the API; durable when it returns.
-    pub async fn call(
+    async fn call(
         &self,
-        account: &str,
-        region: &str,
+        context: &CallContext,
         operation: &str,
-        body: &str,
-        invocation: Option<&str>,
-    ) -> Answer {
+        body: &[u8],
+    ) -> Result<String, ServiceError> {
         if operations::kind(operation).is_none() {
-            return Answer { status: 400, body: refusals::UNKNOWN_OPERATION.to_owned() };
+            return Err(ServiceError::client(refusals::UNKNOWN_OPERATION, ""));
         }
-        let Ok(Some(request)) =
-            serde_json::from_str::<serde_json::Value>(body).map(inward(account, region, body))
-        else {
-            return Answer { status: 400, body: refusals::NOT_JSON.to_owned() };
-        };
+        let (account, region) = (context.account.as_str(), context.region.as_str());
+        let unreadable = || ServiceError::client(refusals::SERIALIZATION, "");
+        let body = std::str::from_utf8(body).map_err(|_| unreadable())?;
+        let request = inward(account, region, body).ok_or_else(unreadable)?;
         let outcome = match self.partition(account, region).await {
-            Ok(partition) => partition.run(operation, request, invocation).await,
+            Ok(partition) => partition.run(operation, request, context.invocation_id.as_deref()).await,
             Err(error) => Err(error),
         };
         match outcome {
-            Ok(body) => Answer { status: 200, body: outward(account, region, body) },
-            Err(error) => refused(account, region, operation, &error),
+            Ok(body) => Ok(outward(account, region, body)),
+            Err(error) => Err(refused(account, region, operation, &error)),
         }
     }
 
@@ -104,31 +96,26 @@ impl DynamoDb {
     }
 }
 
-/// The engine knows one region and account; requests name the caller's.
-fn inward<'a>(
-    account: &'a str,
-    region: &'a str,
-    body: &'a str,
-) -> impl FnOnce(serde_json::Value) -> Option<String> + 'a {
-    move |request| {
-        let object = request.as_object()?;
-        let outside = format!("arn:aws:dynamodb:{region}:{account}:");
-        if !body.contains(&outside) {
-            return Some(body.to_owned());
-        }
-        let mut object = object.clone();
-        if let Some(serde_json::Value::String(table)) = object.get_mut("TableName")
-            && let Some(name) = table.strip_prefix(&format!("{outside}table/"))
-        {
-            *table = name.to_owned();
-        }
-        for member in ["ResourceArn", "StreamArn"] {
-            if let Some(serde_json::Value::String(arn)) = object.get_mut(member) {
-                *arn = arn.replacen(&outside, &engine_prefix(), 1);
-            }
-        }
-        serde_json::to_string(&object).ok()
+/// The request with the engine's own region and account; nothing when it is not a JSON object.
+fn inward(account: &str, region: &str, body: &str) -> Option<String> {
+    let outside = format!("arn:aws:dynamodb:{region}:{account}:");
+    let starts_an_object = body.trim_start().starts_with('{');
+    if starts_an_object && !body.contains(&outside) {
+        // The engine reads it once more, with its own types; only the shape is judged here.
+        return serde_json::from_str::<serde::de::IgnoredAny>(body).is_ok().then(|| body.to_owned());
     }
+    let mut object: serde_json::Map<String, Value> = serde_json::from_str(body).ok()?;
+    if let Some(Value::String(table)) = object.get_mut("TableName")
+        && let Some(name) = table.strip_prefix(&format!("{outside}table/"))
+    {
+        *table = name.to_owned();
+    }
+    for member in ["ResourceArn", "StreamArn"] {
+        if let Some(Value::String(arn)) = object.get_mut(member) {
+            *arn = arn.replacen(&outside, &engine_prefix(), 1);
+        }
+    }
+    serde_json::to_string(&object).ok()
 }
 
 fn outward(account: &str, region: &str, body: String) -> String {
@@ -143,12 +130,41 @@ fn engine_prefix() -> String {
     format!("arn:aws:dynamodb:{LOCAL_REGION}:{LOCAL_ACCOUNT}:")
 }
 
-fn refused(account: &str, region: &str, operation: &str, error: &DynoxideError) -> Answer {
+/// The engine's error as the service's: its namespaced type is the code, further members are fields.
+fn refused(account: &str, region: &str, operation: &str, error: &DynoxideError) -> ServiceError {
     let status = error.status_code();
-    if status >= 500 {
+    if status >= 500 && status != 501 {
         tracing::error!(operation, %error, "DynamoDB failed");
-        let body = r#"{"__type":"com.amazonaws.dynamodb.v20120810#InternalServerError","message":"Internal server error"}"#;
-        return Answer { status: 500, body: body.to_owned() };
+        let code = "com.amazonaws.dynamodb.v20120810#InternalServerError";
+        return ServiceError::new(500, code, "Internal server error");
     }
-    Answer { status, body: outward(account, region, error.to_json()) }
+    let body = outward(account, region, error.to_json());
+    let mut members: serde_json::Map<String, Value> = serde_json::from_str(&body).unwrap_or_default();
+    members.retain(|name, _| !["__type", "message", "Message"].contains(&name.as_str()));
+    let message = outward(account, region, error.to_string());
+    let mut refused = ServiceError::new(status, error.error_type(), message);
+    *refused.fields = members;
+    refused
+}
+
+impl Service for DynamoDb {
+    fn name(&self) -> &'static str {
+        "dynamodb"
+    }
+
+    fn access(&self, context: &CallContext, request: &ServiceRequest) -> Vec<Access> {
+        let Ok(input) = request.json() else { return Vec::new() };
+        access::needed(&request.operation, input, &context.region, &context.account)
+    }
+
+    fn handle<'a>(
+        &'a self,
+        context: &'a CallContext,
+        request: ServiceRequest,
+    ) -> BoxFuture<'a, Result<ServiceResponse, ServiceError>> {
+        Box::pin(async move {
+            let body = self.call(context, &request.operation, &request.body).await?;
+            Ok(ServiceResponse::bytes(body))
+        })
+    }
 }

@@ -92,11 +92,10 @@ fn type_mismatch(message: &str) -> String {
     format!("{found_value} cannot be converted to {target}")
 }
 
-/// An error with no message, as DynamoDB answers a body that is not JSON.
-pub(super) const NOT_JSON: &str = r#"{"__type":"com.amazon.coral.service#SerializationException"}"#;
-/// The answer to an operation that does not exist.
-pub(super) const UNKNOWN_OPERATION: &str =
-    r#"{"__type":"com.amazon.coral.service#UnknownOperationException"}"#;
+/// The type of the answer to a body that is not JSON; it has no message.
+pub(super) const SERIALIZATION: &str = "com.amazon.coral.service#SerializationException";
+/// The type of the answer to an operation that does not exist.
+pub(super) const UNKNOWN_OPERATION: &str = "com.amazon.coral.service#UnknownOperationException";
 
 #[cfg(test)]
 mod tests {

@@ -48,13 +48,15 @@ pub(super) fn put(connection: &Connection, call: &Call, input: Input<'_>) -> Res
     let (group_id, retention) = groups::find(connection, call, input.required("logGroupName")?)?;
     let stream_id = streams::find(connection, group_id, input.required("logStreamName")?)?;
     let events = input.list("logEvents")?;
-    let events = read_batch(events.ok_or_else(|| constraint("null", "logEvents", "Member must not be null"))?)?;
+    let events =
+        read_batch(events.ok_or_else(|| constraint("null", "logEvents", "Member must not be null"))?)?;
     let expired = retention.map_or(i64::MIN, |days| call.now_ms - days * DAY_MS);
     let too_old = call.now_ms - PAST_MAX_MS;
     let too_new = call.now_ms + FUTURE_MAX_MS;
     // The batch is in order, so what is refused is a head and a tail.
     let count = |limit: i64| events.partition_point(|(at, _)| *at < limit);
-    let (expired_end, old_end, new_start) = (count(expired), count(too_old), events.partition_point(|(at, _)| *at <= too_new));
+    let (expired_end, old_end, new_start) =
+        (count(expired), count(too_old), events.partition_point(|(at, _)| *at <= too_new));
     let accepted = events.get(expired_end.max(old_end)..new_start).unwrap_or_default();
     append(connection, group_id, stream_id, call.now_ms, accepted)?;
     let mut answer = json!({"nextSequenceToken": event_id((call.now_ms, 0))});
@@ -89,7 +91,8 @@ fn read_batch(list: &[Value]) -> Result<Vec<(i64, &str)>, ServiceError> {
         let at = event.get("timestamp").and_then(Value::as_i64);
         let at = at.ok_or_else(|| constraint("null", &member("timestamp"), "Member must not be null"))?;
         let message = event.get("message").and_then(Value::as_str);
-        let message = message.ok_or_else(|| constraint("null", &member("message"), "Member must not be null"))?;
+        let message =
+            message.ok_or_else(|| constraint("null", &member("message"), "Member must not be null"))?;
         if at < 0 {
             let rule = "Member must have value greater than or equal to 0";
             return Err(constraint(&format!("'{at}'"), &member("timestamp"), rule));
@@ -100,7 +103,10 @@ fn read_batch(list: &[Value]) -> Result<Vec<(i64, &str)>, ServiceError> {
         }
         bytes += message.len() + EVENT_OVERHEAD_BYTES;
         if message.len() + EVENT_OVERHEAD_BYTES > BATCH_BYTES_MAX {
-            return Err(invalid(format!("Log event too large: {} bytes exceeds limit of 1048576", message.len())));
+            return Err(invalid(format!(
+                "Log event too large: {} bytes exceeds limit of 1048576",
+                message.len()
+            )));
         }
         events.push((at, message));
     }
@@ -111,7 +117,9 @@ fn read_batch(list: &[Value]) -> Result<Vec<(i64, &str)>, ServiceError> {
         return Err(invalid("Log events in a single PutLogEvents request must be in chronological order."));
     }
     if events[events.len() - 1].0 - events[0].0 > DAY_MS {
-        return Err(invalid("The batch of log events in a single PutLogEvents request cannot span more than 24 hours."));
+        return Err(invalid(
+            "The batch of log events in a single PutLogEvents request cannot span more than 24 hours.",
+        ));
     }
     Ok(events)
 }
@@ -132,7 +140,8 @@ pub(super) fn append(
     let sql = "UPDATE sequence SET last = last + ?1 RETURNING last";
     let end: i64 = connection.prepare_cached(sql)?.query_row([events.len() as i64], |row| row.get(0))?;
     let start = end - events.len() as i64;
-    let sql = "INSERT INTO events(group_id, at, seq, stream_id, ingested, message) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+    let sql =
+        "INSERT INTO events(group_id, at, seq, stream_id, ingested, message) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
     let mut insert = connection.prepare_cached(sql)?;
     let mut bytes = 0;
     for (seq, (at, message)) in (start + 1..).zip(events) {
@@ -180,7 +189,9 @@ pub(super) fn get(connection: &Connection, call: &Call, input: Input<'_>) -> Res
             json!({"timestamp": event.position.0, "message": event.message, "ingestionTime": event.ingested})
         })
         .collect();
-    Ok(json!({"events": events, "nextForwardToken": token("f", last), "nextBackwardToken": token("b", first)}))
+    Ok(
+        json!({"events": events, "nextForwardToken": token("f", last), "nextBackwardToken": token("b", first)}),
+    )
 }
 
 fn token_position(token: &str) -> Result<From, ServiceError> {
@@ -213,7 +224,8 @@ fn page(
     let mut rows = statement.query(params![stream_id, at, seq, start, end, limit])?;
     let (mut events, mut bytes) = (Vec::new(), 0);
     while let Some(row) = rows.next()? {
-        let event = Stored { position: (row.get(0)?, row.get(1)?), ingested: row.get(2)?, message: row.get(3)? };
+        let event =
+            Stored { position: (row.get(0)?, row.get(1)?), ingested: row.get(2)?, message: row.get(3)? };
         bytes += event.message.len() + EVENT_OVERHEAD_BYTES;
         if bytes > PAGE_BYTES_MAX && !events.is_empty() {
             break;

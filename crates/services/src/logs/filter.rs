@@ -78,7 +78,8 @@ fn wanted_streams(
     }
     let sql = "SELECT id, name FROM streams WHERE group_id = ?1 AND substr(name, 1, length(?2)) = ?2";
     let mut statement = connection.prepare_cached(sql)?;
-    let rows = statement.query_map(params![group_id, prefix], |row| Ok((row.get(0)?, row.get::<_, String>(1)?)))?;
+    let rows =
+        statement.query_map(params![group_id, prefix], |row| Ok((row.get(0)?, row.get::<_, String>(1)?)))?;
     let mut streams: HashMap<i64, String> = rows.collect::<Result<_, _>>()?;
     if let Some(names) = names {
         for name in names.iter().filter_map(Value::as_str) {

@@ -11,7 +11,8 @@ const POLICIES_MAX: i64 = 10;
 const POLICY_BYTES_MAX: usize = 5120;
 const PAGE_MAX: i64 = 50;
 const RETENTION_DAYS: [i64; 23] = [
-    1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653, 0,
+    1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653,
+    0,
 ];
 
 /// `ResourceNotFoundException` for a group.
@@ -20,7 +21,11 @@ pub(super) fn not_found() -> ServiceError {
 }
 
 /// The row id and retention of a group.
-pub(super) fn find(connection: &Connection, call: &Call, name: &str) -> Result<(i64, Option<i64>), ServiceError> {
+pub(super) fn find(
+    connection: &Connection,
+    call: &Call,
+    name: &str,
+) -> Result<(i64, Option<i64>), ServiceError> {
     let sql = "SELECT id, retention_days FROM groups WHERE account = ?1 AND region = ?2 AND name = ?3";
     let mut statement = connection.prepare_cached(sql)?;
     let row = params![call.account, call.region, name];
@@ -75,7 +80,11 @@ pub(super) fn delete(connection: &Connection, call: &Call, input: Input<'_>) -> 
     Ok(Value::Null)
 }
 
-pub(super) fn describe(connection: &Connection, call: &Call, input: Input<'_>) -> Result<Value, ServiceError> {
+pub(super) fn describe(
+    connection: &Connection,
+    call: &Call,
+    input: Input<'_>,
+) -> Result<Value, ServiceError> {
     let limit = input.limit(PAGE_MAX, PAGE_MAX)?;
     let prefix = input.text("logGroupNamePrefix")?.unwrap_or("");
     let pattern = input.text("logGroupNamePattern")?.unwrap_or("").to_lowercase();
@@ -116,7 +125,11 @@ pub(super) fn describe(connection: &Connection, call: &Call, input: Input<'_>) -
     Ok(answer)
 }
 
-pub(super) fn put_retention(connection: &Connection, call: &Call, input: Input<'_>) -> Result<Value, ServiceError> {
+pub(super) fn put_retention(
+    connection: &Connection,
+    call: &Call,
+    input: Input<'_>,
+) -> Result<Value, ServiceError> {
     let (id, _) = find(connection, call, input.required("logGroupName")?)?;
     let days = input.integer("retentionInDays")?;
     let days = days.ok_or_else(|| constraint("null", "retentionInDays", "Member must not be null"))?;
@@ -129,7 +142,11 @@ pub(super) fn put_retention(connection: &Connection, call: &Call, input: Input<'
     Ok(Value::Null)
 }
 
-pub(super) fn delete_retention(connection: &Connection, call: &Call, input: Input<'_>) -> Result<Value, ServiceError> {
+pub(super) fn delete_retention(
+    connection: &Connection,
+    call: &Call,
+    input: Input<'_>,
+) -> Result<Value, ServiceError> {
     let (id, _) = find(connection, call, input.required("logGroupName")?)?;
     connection.execute("UPDATE groups SET retention_days = NULL WHERE id = ?1", [id])?;
     Ok(Value::Null)
@@ -143,13 +160,17 @@ fn tagged<'a>(input: &Input<'a>) -> Result<&'a str, ServiceError> {
 }
 
 fn read_tags(connection: &Connection, id: i64) -> Result<Map<String, Value>, ServiceError> {
-    let text: String = connection.query_row("SELECT tags FROM groups WHERE id = ?1", [id], |row| row.get(0))?;
+    let text: String =
+        connection.query_row("SELECT tags FROM groups WHERE id = ?1", [id], |row| row.get(0))?;
     serde_json::from_str(&text).map_err(ServiceError::internal)
 }
 
 fn checked_tags(tags: Map<String, Value>) -> Result<Value, ServiceError> {
     if tags.len() > TAGS_MAX {
-        return Err(ServiceError::client("TooManyTagsException", "The number of tags exceeds the limit of 50."));
+        return Err(ServiceError::client(
+            "TooManyTagsException",
+            "The number of tags exceeds the limit of 50.",
+        ));
     }
     if tags.values().any(|value| !value.is_string()) {
         return Err(ServiceError::serialization("a tag is not a string"));
@@ -183,7 +204,11 @@ pub(super) fn tags(connection: &Connection, call: &Call, input: Input<'_>) -> Re
     Ok(json!({"tags": read_tags(connection, id)?}))
 }
 
-pub(super) fn put_policy(connection: &Connection, call: &Call, input: Input<'_>) -> Result<Value, ServiceError> {
+pub(super) fn put_policy(
+    connection: &Connection,
+    call: &Call,
+    input: Input<'_>,
+) -> Result<Value, ServiceError> {
     let (name, document) = (input.required("policyName")?, input.required("policyDocument")?);
     if document.len() > POLICY_BYTES_MAX || serde_json::from_str::<Map<String, Value>>(document).is_err() {
         return Err(invalid("Invalid policy document"));
@@ -202,7 +227,11 @@ fn policy(name: &str, document: &str, at: i64) -> Value {
     json!({"policyName": name, "policyDocument": document, "lastUpdatedTime": at})
 }
 
-pub(super) fn delete_policy(connection: &Connection, call: &Call, input: Input<'_>) -> Result<Value, ServiceError> {
+pub(super) fn delete_policy(
+    connection: &Connection,
+    call: &Call,
+    input: Input<'_>,
+) -> Result<Value, ServiceError> {
     let sql = "DELETE FROM resource_policies WHERE account = ?1 AND region = ?2 AND name = ?3";
     let name = input.required("policyName")?;
     if connection.execute(sql, params![call.account, call.region, name])? == 0 {
@@ -213,7 +242,8 @@ pub(super) fn delete_policy(connection: &Connection, call: &Call, input: Input<'
 }
 
 pub(super) fn policies(connection: &Connection, call: &Call, _: Input<'_>) -> Result<Value, ServiceError> {
-    let sql = "SELECT name, document, at FROM resource_policies WHERE account = ?1 AND region = ?2 ORDER BY name";
+    let sql =
+        "SELECT name, document, at FROM resource_policies WHERE account = ?1 AND region = ?2 ORDER BY name";
     let mut statement = connection.prepare_cached(sql)?;
     let read = |row: &rusqlite::Row<'_>| {
         Ok(policy(&row.get::<_, String>(0)?, &row.get::<_, String>(1)?, row.get(2)?))

@@ -93,7 +93,9 @@ impl<'a> Input<'a> {
     /// The group, by name or by ARN (`logGroupIdentifier`).
     pub(super) fn group(&self) -> Result<&'a str, ServiceError> {
         match (self.text("logGroupName")?, self.text("logGroupIdentifier")?) {
-            (Some(_), Some(_)) => Err(invalid("LogGroup name and LogGroup ARN are mutually exclusive parameters.")),
+            (Some(_), Some(_)) => {
+                Err(invalid("LogGroup name and LogGroup ARN are mutually exclusive parameters."))
+            }
             (None, Some(identifier)) => Ok(group_of_arn(identifier)),
             (Some(name), None) => valid_group_name(name).map(|()| name),
             (None, None) => Err(constraint("null", "logGroupName", "Member must not be null")),
@@ -131,7 +133,11 @@ pub(super) fn valid_stream_name(name: &str) -> Result<(), ServiceError> {
         return Err(constraint("''", "logStreamName", "Member must have length greater than or equal to 1"));
     }
     if name.len() > 512 {
-        return Err(constraint(&quoted, "logStreamName", "Member must have length less than or equal to 512"));
+        return Err(constraint(
+            &quoted,
+            "logStreamName",
+            "Member must have length less than or equal to 512",
+        ));
     }
     if name.contains([':', '*']) {
         let rule = "Member must satisfy regular expression pattern: [^:*]*";

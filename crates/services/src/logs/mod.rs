@@ -156,7 +156,9 @@ impl Service for Logs {
                 "DeleteRetentionPolicy" => self.change(context, &request, groups::delete_retention).await,
                 "TagLogGroup" | "TagResource" => self.change(context, &request, groups::tag).await,
                 "UntagLogGroup" | "UntagResource" => self.change(context, &request, groups::untag).await,
-                "ListTagsLogGroup" | "ListTagsForResource" => self.query(context, &request, groups::tags).await,
+                "ListTagsLogGroup" | "ListTagsForResource" => {
+                    self.query(context, &request, groups::tags).await
+                }
                 "PutResourcePolicy" => self.change(context, &request, groups::put_policy).await,
                 "DeleteResourcePolicy" => self.change(context, &request, groups::delete_policy).await,
                 "DescribeResourcePolicies" => self.query(context, &request, groups::policies).await,
@@ -180,5 +182,80 @@ impl Service for Logs {
                 task.abort();
             }
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::wire::{CallContext, Principal, ServiceError, ServiceRequest};
+    use crate::{Services, ServicesConfig};
+    use serde_json::{Value, json};
+
+    fn context() -> CallContext {
+        CallContext::of(Principal::Root { account: "123456789012".to_owned() }, "eu-west-1")
+    }
+
+    async fn call(services: &Services, operation: &str, input: Value) -> Result<Value, ServiceError> {
+        let request = ServiceRequest::json_call(operation, &input);
+        let body = services.call(&context(), "logs", request).await?.body_bytes();
+        Ok(if body.is_empty() { Value::Null } else { serde_json::from_slice(&body).expect("json") })
+    }
+
+    #[tokio::test]
+    async fn the_sink_makes_group_and_stream_and_the_events_are_read_back() {
+        let directory = tempfile::tempdir().expect("directory");
+        let services = Services::open(ServicesConfig::new(directory.path())).expect("open");
+        let sink = services.environment().logs().expect("logs").clone();
+        let events = vec![(2_000, "second".to_owned()), (1_000, "first".to_owned())];
+        sink.put("123456789012", "eu-west-1", "/aws/lambda/f", "s", events).await.expect("put");
+        let page = json!({"logGroupName": "/aws/lambda/f", "logStreamName": "s", "startFromHead": true});
+        let page = call(&services, "GetLogEvents", page).await.expect("get");
+        let messages: Vec<&str> = page["events"]
+            .as_array()
+            .expect("events")
+            .iter()
+            .filter_map(|event| event["message"].as_str())
+            .collect();
+        assert_eq!(messages, ["first", "second"]);
+        let elsewhere = CallContext::of(Principal::Root { account: "123456789012".to_owned() }, "us-east-1");
+        let request = ServiceRequest::json_call("DescribeLogGroups", &json!({}));
+        let listed = services.call(&elsewhere, "logs", request).await.expect("list").body_bytes();
+        assert_eq!(&listed[..], br#"{"logGroups":[]}"#);
+    }
+
+    #[tokio::test]
+    async fn errors_have_the_words_of_aws() {
+        let directory = tempfile::tempdir().expect("directory");
+        let services = Services::open(ServicesConfig::new(directory.path())).expect("open");
+        let group = json!({"logGroupName": "g"});
+        call(&services, "CreateLogGroup", group.clone()).await.expect("create");
+        let again = call(&services, "CreateLogGroup", group).await.unwrap_err().to_string();
+        assert_eq!(again, "ResourceAlreadyExistsException: The specified log group already exists");
+        let missing = json!({"logGroupName": "h"});
+        let missing = call(&services, "DeleteLogGroup", missing).await.unwrap_err().to_string();
+        assert_eq!(missing, "ResourceNotFoundException: The specified log group does not exist.");
+        let unsupported = call(&services, "StartQuery", json!({})).await.unwrap_err();
+        assert_eq!(unsupported.status.as_u16(), 501);
+    }
+
+    #[tokio::test]
+    async fn a_duplicate_invocation_writes_its_events_once() {
+        let directory = tempfile::tempdir().expect("directory");
+        let services = Services::open(ServicesConfig::new(directory.path())).expect("open");
+        call(&services, "CreateLogGroup", json!({"logGroupName": "g"})).await.expect("group");
+        call(&services, "CreateLogStream", json!({"logGroupName": "g", "logStreamName": "s"}))
+            .await
+            .expect("stream");
+        let mut twice = context();
+        twice.invocation_id = Some("i-1".to_owned());
+        let now = jiff::Timestamp::now().as_millisecond();
+        let put = json!({"logGroupName": "g", "logStreamName": "s",
+                         "logEvents": [{"timestamp": now, "message": "once"}]});
+        for _ in 0..2 {
+            let request = ServiceRequest::json_call("PutLogEvents", &put);
+            services.call(&twice, "logs", request).await.expect("put");
+        }
+        let found = call(&services, "FilterLogEvents", json!({"logGroupName": "g"})).await.expect("filter");
+        assert_eq!(found["events"].as_array().map(Vec::len), Some(1));
     }
 }

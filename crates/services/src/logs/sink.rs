@@ -38,7 +38,7 @@ impl LogSink {
             return Ok(());
         }
         for (_, message) in &mut events {
-            message.truncate(message.floor_char_boundary(MESSAGE_BYTES_MAX));
+            cut(message);
         }
         let now_ms = self.environment.now().as_millisecond();
         let call = Call { account: account.to_owned(), region: region.to_owned(), now_ms };
@@ -46,14 +46,28 @@ impl LogSink {
         self.database
             .write(move |connection| {
                 let (group_id, stream_id) = place(connection, &call, &group, &stream)?;
-                let events: Vec<(i64, &str)> = events.iter().map(|(at, message)| (*at, message.as_str())).collect();
+                let events: Vec<(i64, &str)> =
+                    events.iter().map(|(at, message)| (*at, message.as_str())).collect();
                 append(connection, group_id, stream_id, now_ms, &events)
             })
             .await
     }
 }
 
-fn place(connection: &Connection, call: &Call, group: &str, stream: &str) -> Result<(i64, i64), ServiceError> {
+fn cut(message: &mut String) {
+    let mut end = message.len().min(MESSAGE_BYTES_MAX);
+    while !message.is_char_boundary(end) {
+        end -= 1;
+    }
+    message.truncate(end);
+}
+
+fn place(
+    connection: &Connection,
+    call: &Call,
+    group: &str,
+    stream: &str,
+) -> Result<(i64, i64), ServiceError> {
     let insert = Insert { class: "STANDARD", kms_key: None, tags: serde_json::Map::new() };
     let group_id = match groups::find(connection, call, group) {
         Ok((id, _)) => id,

@@ -12,7 +12,8 @@ const PAGE_MAX: i64 = 50;
 /// The row id of a stream.
 pub(super) fn find(connection: &Connection, group_id: i64, name: &str) -> Result<i64, ServiceError> {
     let sql = "SELECT id FROM streams WHERE group_id = ?1 AND name = ?2";
-    let found = connection.prepare_cached(sql)?.query_row(params![group_id, name], |row| row.get(0)).optional()?;
+    let found =
+        connection.prepare_cached(sql)?.query_row(params![group_id, name], |row| row.get(0)).optional()?;
     found.ok_or_else(|| {
         ServiceError::client("ResourceNotFoundException", "The specified log stream does not exist.")
     })
@@ -26,7 +27,10 @@ pub(super) fn insert(
     now_ms: i64,
 ) -> Result<Option<i64>, ServiceError> {
     let sql = "INSERT INTO streams(group_id, name, created) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING RETURNING id";
-    Ok(connection.prepare_cached(sql)?.query_row(params![group_id, name, now_ms], |row| row.get(0)).optional()?)
+    Ok(connection
+        .prepare_cached(sql)?
+        .query_row(params![group_id, name, now_ms], |row| row.get(0))
+        .optional()?)
 }
 
 pub(super) fn create(connection: &Connection, call: &Call, input: Input<'_>) -> Result<Value, ServiceError> {
@@ -49,7 +53,11 @@ pub(super) fn delete(connection: &Connection, call: &Call, input: Input<'_>) -> 
     Ok(Value::Null)
 }
 
-pub(super) fn describe(connection: &Connection, call: &Call, input: Input<'_>) -> Result<Value, ServiceError> {
+pub(super) fn describe(
+    connection: &Connection,
+    call: &Call,
+    input: Input<'_>,
+) -> Result<Value, ServiceError> {
     let limit = input.limit(PAGE_MAX, PAGE_MAX)?;
     let prefix = input.text("logStreamNamePrefix")?.unwrap_or("");
     let by_time = match input.text("orderBy")?.unwrap_or("LogStreamName") {
@@ -81,7 +89,9 @@ pub(super) fn describe(connection: &Connection, call: &Call, input: Input<'_>) -
     let read = |row: &rusqlite::Row<'_>| -> rusqlite::Result<Value> {
         let name: String = row.get(0)?;
         let mut stream = json!({"logStreamName": name, "creationTime": row.get::<_, i64>(1)?});
-        for (column, member) in [(2, "firstEventTimestamp"), (3, "lastEventTimestamp"), (4, "lastIngestionTime")] {
+        for (column, member) in
+            [(2, "firstEventTimestamp"), (3, "lastEventTimestamp"), (4, "lastIngestionTime")]
+        {
             if let Some(at) = row.get::<_, Option<i64>>(column)? {
                 stream[member] = json!(at);
             }

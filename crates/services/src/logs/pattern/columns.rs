@@ -42,7 +42,9 @@ fn every(columns: &[Column], words: &[&str]) -> bool {
     columns.iter().zip(words).all(|(column, word)| match column {
         Column::Rest => true,
         Column::One(groups) => groups.iter().all(|group| {
-            group.iter().any(|alternative| alternative.operand.holds(alternative.operator, word, word.parse().ok()))
+            group
+                .iter()
+                .any(|alternative| alternative.operand.holds(alternative.operator, word, word.parse().ok()))
         }),
     })
 }
@@ -56,10 +58,10 @@ fn split(message: &str) -> Vec<&str> {
             '[' => Some(']'),
             _ => None,
         };
-        let quoted = close.and_then(|close| rest[1..].find(close).map(|end| (&rest[1..=end], &rest[end + 2..])));
-        let (word, after) = quoted.unwrap_or_else(|| {
-            rest.split_at(rest.find(char::is_whitespace).unwrap_or(rest.len()))
-        });
+        let quoted =
+            close.and_then(|close| rest[1..].find(close).map(|end| (&rest[1..=end], &rest[end + 2..])));
+        let (word, after) =
+            quoted.unwrap_or_else(|| rest.split_at(rest.find(char::is_whitespace).unwrap_or(rest.len())));
         words.push(word);
         rest = after.trim_start();
     }
@@ -67,7 +69,8 @@ fn split(message: &str) -> Vec<&str> {
 }
 
 pub(super) fn parse(text: &str) -> Result<Columns, String> {
-    let columns: Vec<Column> = text.split(',').map(|column| self::column(column.trim())).collect::<Result<_, _>>()?;
+    let columns: Vec<Column> =
+        text.split(',').map(|column| self::column(column.trim())).collect::<Result<_, _>>()?;
     if columns.iter().filter(|column| matches!(column, Column::Rest)).count() > 1 {
         return Err("Invalid filter pattern: \"...\" may stand once".to_owned());
     }

@@ -102,7 +102,11 @@ mod tests {
             ("{ $.missing != \"x\" }", json, false),
             ("{ $.a = 1 }", "not json", false),
             ("[ip, user, username, timestamp, request=*html*, status_code=4*, bytes]", line, true),
-            ("[ip, user, username, timestamp, request, status_code=200 || status_code=404, bytes>1000]", line, true),
+            (
+                "[ip, user, username, timestamp, request, status_code=200 || status_code=404, bytes>1000]",
+                line,
+                true,
+            ),
             ("[..., status_code=404, bytes]", line, true),
             ("[ip, ..., bytes<1000]", line, false),
             ("[ip, user]", line, false),
@@ -115,7 +119,9 @@ mod tests {
 
     #[test]
     fn what_does_not_parse_is_refused() {
-        for pattern in ["{ $.a = }", "{ a = 1 }", "{ ($.a = 1 }", "\"open", "[a, b=]", "%(%", "{ $.a[x] = 1 }", "{}"] {
+        for pattern in
+            ["{ $.a = }", "{ a = 1 }", "{ ($.a = 1 }", "\"open", "[a, b=]", "%(%", "{ $.a[x] = 1 }", "{}"]
+        {
             assert!(Pattern::parse(pattern).is_err(), "{pattern}");
         }
         let deep = format!("{{ {}$.a = 1{} }}", "(".repeat(400), ")".repeat(400));

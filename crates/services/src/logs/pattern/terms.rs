@@ -61,7 +61,8 @@ fn term(text: &str) -> Result<(Term, &str), String> {
         let Some(body) = text.strip_prefix(mark) else { continue };
         let end = body.find(mark).ok_or("Invalid filter pattern: a quotation mark is not closed")?;
         let inside = &body[..end];
-        let term = if is_expression { Term::Expression(expression(inside)?) } else { Term::Text(inside.to_owned()) };
+        let term =
+            if is_expression { Term::Expression(expression(inside)?) } else { Term::Text(inside.to_owned()) };
         return Ok((term, &body[end + 1..]));
     }
     let end = text.find(char::is_whitespace).unwrap_or(text.len());
