@@ -14,6 +14,9 @@ pub mod start;
 pub mod step;
 pub mod token;
 
+pub use asl::payload::Payload;
+pub use asl::program::StateMachineType;
+pub use asl::timestamp::Timestamp;
 pub use effect::{CancelTask, Effect, Finished, ObserveTask, ScheduleTask, StartMapRun};
 pub use event::{Event, EventKind, StateType, TaskFamily, TaskLabel};
 pub use execution::{Execution, Status};

@@ -1,0 +1,157 @@
+//! What one transaction writes, and what comes back.
+//!
+//! Invariant: a batch is all or nothing, except for starts whose name is taken. Derived rows are not in it: the store
+//! derives them from the events. What only the interpreter knows (is anything owed? when is it due?) comes along.
+
+use std::sync::Arc;
+
+use engine::{DefinitionHash, Event, Payload, Timestamp};
+
+use crate::{ExecutionKey, ExecutionRow, ExecutionStatus, RegistryKey, RegistryRecord, Scope};
+
+/// One transaction.
+#[derive(Clone, Debug, Default)]
+pub struct Batch {
+    /// Turns, in an order in which those of one execution follow each other.
+    pub turns: Vec<TurnRecord>,
+    /// Executions dropped from memory: when to load them again.
+    pub parked: Vec<Parked>,
+    /// New definitions; one already there is left alone.
+    pub definitions: Vec<Definition>,
+    /// Changes of the registry, in order.
+    pub registry: Vec<RegistryWrite>,
+    /// Ended children of map runs.
+    pub items: Vec<MapRunItem>,
+    /// Where observers have got to.
+    pub cursors: Vec<CursorMove>,
+    /// Executions taken out of service, or given back.
+    pub quarantine: Vec<QuarantineWrite>,
+}
+
+impl Batch {
+    /// Whether there is nothing to write.
+    pub fn is_empty(&self) -> bool {
+        self.turns.is_empty()
+            && self.parked.is_empty()
+            && self.definitions.is_empty()
+            && self.registry.is_empty()
+            && self.items.is_empty()
+            && self.cursors.is_empty()
+            && self.quarantine.is_empty()
+    }
+}
+
+/// The events of one turn.
+#[derive(Clone, Debug)]
+pub struct TurnRecord {
+    /// Whose.
+    pub execution: ExecutionKey,
+    /// At least one, with consecutive `seq`; the first turn begins with `ExecutionStarted` at seq 1.
+    pub events: Arc<[Event]>,
+    /// How the execution stands after them.
+    pub standing: Standing,
+}
+
+/// Whether recovery must look at an execution.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It goes on, or has ended and still owes a cancellation.
+    Open,
+    /// It has ended and owes nothing.
+    Settled,
+}
+
+/// An execution dropped from memory, or loaded again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Parked {
+    /// Which.
+    pub execution: ExecutionKey,
+    /// Its next timer; `None` if it waits for somebody's word only, or is in memory again (then `owes_tasks`).
+    pub due: Option<Timestamp>,
+    /// Whether recovery must load it whatever the time: tasks to send or observe again.
+    pub owes_tasks: bool,
+}
+
+/// The text of a definition.
+#[derive(Clone, Debug)]
+pub struct Definition {
+    /// Account and region.
+    pub scope: Scope,
+    /// SHA-256 of the text.
+    pub hash: DefinitionHash,
+    /// As it was given.
+    pub text: Arc<str>,
+}
+
+/// A change of the registry.
+#[derive(Clone, Debug)]
+pub enum RegistryWrite {
+    /// Adds or replaces.
+    Put(RegistryRecord),
+    /// Removes; nothing happens if it is not there.
+    Delete(RegistryKey),
+}
+
+/// A child of a map run that has ended.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MapRunItem {
+    /// The map run.
+    pub map_run_arn: Arc<str>,
+    /// Index of the item, or of its batch.
+    pub index: u64,
+    /// The child.
+    pub execution_arn: Arc<str>,
+    /// How it ended.
+    pub status: ExecutionStatus,
+    /// Its output, or `{"Error": …, "Cause": …}`.
+    pub output: Option<Payload>,
+}
+
+/// An observer has durably dealt with everything up to a position.
+#[derive(Clone, Debug)]
+pub struct CursorMove {
+    /// The observer.
+    pub name: Arc<str>,
+    /// `None` ends the observer: retention no longer waits for it.
+    pub position: Option<u64>,
+}
+
+/// A change of the quarantine.
+#[derive(Clone, Debug)]
+pub enum QuarantineWrite {
+    /// Out of service until a newer binary or an operator tries again.
+    Put(Quarantined),
+    /// Back in service.
+    Release(ExecutionKey),
+}
+
+/// Why an execution is out of service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Quarantined {
+    /// Which.
+    pub execution: ExecutionKey,
+    /// The event after which it broke.
+    pub seq: u64,
+    /// Version of the binary that gave up.
+    pub version: Arc<str>,
+    /// What it said.
+    pub reason: Arc<str>,
+}
+
+/// A batch is on disk.
+#[derive(Clone, Debug, Default)]
+pub struct Committed {
+    /// Position of the last turn in the journal, this batch included.
+    pub position: u64,
+    /// Starts whose name was taken. Neither these turns nor later ones of their keys are written: drop the executions.
+    pub conflicts: Vec<Conflict>,
+}
+
+/// A start whose name is taken.
+#[derive(Clone, Debug)]
+pub struct Conflict {
+    /// The key that the refused execution had.
+    pub execution: ExecutionKey,
+    /// Who has the name.
+    pub existing: Arc<ExecutionRow>,
+}
