@@ -221,6 +221,10 @@ fn with_request_keys(mut access: Access, context: &CallContext, now: jiff::Times
     if let Some(address) = context.source_ip {
         set("aws:SourceIp", address.to_string());
     }
+    if let Some(source_arn) = &context.source_arn {
+        set("aws:SourceArn", source_arn.clone());
+        set("aws:SourceAccount", context.account.clone());
+    }
     if let Some(user_agent) = &context.user_agent {
         set("aws:UserAgent", user_agent.clone());
     }

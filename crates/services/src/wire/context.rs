@@ -83,6 +83,8 @@ pub struct CallContext {
     pub source_ip: Option<IpAddr>,
     /// The caller's `User-Agent`.
     pub user_agent: Option<String>,
+    /// The resource a service acts for (`aws:SourceArn`), such as the topic that delivers to a queue.
+    pub source_arn: Option<String>,
 }
 
 impl CallContext {
@@ -102,6 +104,7 @@ impl CallContext {
             invocation_id: None,
             source_ip: None,
             user_agent: None,
+            source_arn: None,
         }
     }
 
