@@ -3,7 +3,7 @@
 
 use crate::configuration::{Enforce, ServicesConfig};
 use crate::environment::Environment;
-use crate::iam::Iam;
+use crate::iam::{CredentialError, Iam};
 use crate::registry;
 use crate::storage::StorageError;
 use crate::wire::credential_scope::{CredentialScope, session_token};
@@ -82,7 +82,7 @@ impl Services {
 
     /// Who sends this request, on which account and in which region: for services outside this crate, such as `states`.
     pub fn context(&self, parts: &Parts) -> Result<CallContext, ServiceError> {
-        self.front.context(parts)
+        self.front.context(parts).map_err(|error| error.in_protocol(Protocol::AwsJson10))
     }
 
     /// Evaluates one permission under the configured mode: for services outside this crate.
@@ -132,7 +132,7 @@ impl Front {
                 context.request_id = request_id;
                 self.permitted(&context, service.as_ref(), request).await
             }
-            Err(error) => Err(error),
+            Err(error) => Err(error.in_protocol(envelope.protocol)),
         };
         match answer {
             Ok(response) => envelope.response(response),
@@ -140,7 +140,7 @@ impl Front {
         }
     }
 
-    fn context(&self, parts: &Parts) -> Result<CallContext, ServiceError> {
+    fn context(&self, parts: &Parts) -> Result<CallContext, CredentialError> {
         let config = self.environment.config();
         let scope = CredentialScope::read(parts);
         let region = scope.as_ref().map(|scope| scope.region.clone()).filter(|region| !region.is_empty());

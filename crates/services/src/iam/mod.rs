@@ -1,92 +1,65 @@
 //! IAM: users, roles, policies, temporary credentials, and the evaluation of permissions.
 //!
-//! [`Iam`] is the state that the front and other services ask; [`IamService`] is the API.
+//! [`Iam`] is the state that the front and other services ask; [`IamService`] is the API that changes it. Every answer
+//! rests on committed state; what is asked on every call is kept in memory and dropped when anything changes.
+//! Groups, instance profiles, permissions boundaries and federation are not here.
 
-mod credentials;
+mod api;
+mod authorize;
+mod managed;
+pub mod policy;
+mod remembered;
+mod schema;
+mod sessions;
 
-pub use credentials::{AccessError, Credentials};
+pub use api::IamService;
+pub use sessions::{AccessError, AssumeRole, CredentialError, Credentials};
 
-use crate::configuration::ServicesConfig;
-use crate::environment::Environment;
+use crate::configuration::{Enforce, ServicesConfig};
+use crate::environment::Clock;
 use crate::storage::{Database, StorageError};
-use crate::wire::{
-    Access, BoxFuture, CallContext, Decision, Principal, Service, ServiceError, ServiceRequest,
-    ServiceResponse,
-};
-use jiff::Timestamp;
+use remembered::Remembered;
+use rusqlite::Connection;
+use std::future::Future;
 
 /// Users, roles, policies and credentials.
 pub struct Iam {
-    _database: Database,
+    database: Database,
     account: String,
+    enforce: Enforce,
+    clock: Clock,
+    remembered: Remembered,
 }
 
 impl Iam {
     /// Opens IAM's file.
     pub fn open(config: &ServicesConfig) -> Result<Self, StorageError> {
-        let _database = Database::open(&config.data_dir.join("services"), "iam", &[])?;
-        Ok(Self { _database, account: config.account.clone() })
+        Ok(Self {
+            database: Database::open(&config.data_dir.join("services"), "iam", schema::MIGRATIONS)?,
+            account: config.account.clone(),
+            enforce: config.enforce,
+            clock: config.clock.clone(),
+            remembered: Remembered::default(),
+        })
     }
 
-    /// Who calls with this access key and session token at this time.
-    pub fn principal(
-        &self,
-        access_key_id: Option<&str>,
-        _session_token: Option<&str>,
-        _now: Timestamp,
-    ) -> Result<Principal, ServiceError> {
-        let is_account = |key: &&str| key.len() == 12 && key.bytes().all(|byte| byte.is_ascii_digit());
-        let account = access_key_id.filter(is_account).unwrap_or(&self.account).to_owned();
-        Ok(Principal::Root { account })
+    /// What a missing permission does.
+    pub fn enforce(&self) -> Enforce {
+        self.enforce
     }
 
-    /// Evaluates one permission.
-    pub fn authorize(&self, _principal: &Principal, _access: &Access) -> Decision {
-        Decision::Allowed
-    }
-
-    /// Temporary credentials of a role for a service principal (`lambda.amazonaws.com`, `ecs-tasks.amazonaws.com`,
-    /// `states.amazonaws.com`) that the role's trust policy lets assume it.
-    pub async fn assume_role_for_service(
-        &self,
-        role_arn: &str,
-        _service_principal: &str,
-        _session_name: &str,
-    ) -> Result<Credentials, AccessError> {
-        Err(AccessError::NoSuchRole { role_arn: role_arn.to_owned() })
-    }
-}
-
-/// IAM's API.
-pub struct IamService {
-    _environment: Environment,
-}
-
-impl IamService {
-    /// The API over the environment's [`Iam`].
-    pub fn new(environment: Environment) -> Self {
-        Self { _environment: environment }
-    }
-}
-
-impl Service for IamService {
-    fn name(&self) -> &'static str {
-        "iam"
-    }
-
-    fn access(&self, _context: &CallContext, request: &ServiceRequest) -> Vec<Access> {
-        vec![Access::new(format!("iam:{}", request.operation), "*")]
-    }
-
-    fn handle<'a>(
-        &'a self,
-        _context: &'a CallContext,
-        request: ServiceRequest,
-    ) -> BoxFuture<'a, Result<ServiceResponse, ServiceError>> {
-        Box::pin(async move { Err(ServiceError::unsupported("iam", &request.operation)) })
-    }
-
-    fn xml_namespace(&self) -> &'static str {
-        "https://iam.amazonaws.com/doc/2010-05-08/"
+    /// A change of users, roles or policies: afterwards nothing remembered from before it is used.
+    fn change<'a, T, E, J>(&'a self, job: J) -> impl Future<Output = Result<T, E>> + Send + 'a
+    where
+        T: Send + 'static,
+        E: From<StorageError> + Send + 'static,
+        J: FnOnce(&Connection) -> Result<T, E> + Send + 'static,
+    {
+        let written = self.database.write(job);
+        async move {
+            let result = written.await;
+            self.remembered.forget();
+            result
+        }
     }
 }

@@ -19,6 +19,11 @@ impl Xml {
         Self { name: name.into(), text: Some(text.to_string()), children: Vec::new() }
     }
 
+    /// Elements that were written before, such as a stored answer.
+    pub fn written(elements: impl Into<String>) -> Self {
+        Self { name: String::new(), text: Some(elements.into()), children: Vec::new() }
+    }
+
     /// `<name><member>…</member>…</name>`, AWS's shape of a list. Each item gives the children of its member.
     pub fn list(name: impl Into<String>, members: impl IntoIterator<Item = Vec<Xml>>) -> Self {
         let children = members.into_iter().map(|children| Self::element("member").with_children(children));
@@ -64,6 +69,10 @@ impl Xml {
 
     /// Writes the element.
     pub fn write(&self, output: &mut String) {
+        if self.name.is_empty() {
+            output.push_str(self.text.as_deref().unwrap_or_default());
+            return;
+        }
         // The depth is that of the answer's shape, fixed by our own code.
         output.push('<');
         output.push_str(&self.name);
