@@ -1,1 +1,22 @@
-//! See ARCHITECTURE.md.
+//! What a Task's `Resource` means: which service is called, how its parameters and results look, how its errors are named,
+//! and how `.sync` and `.waitForTaskToken` are waited for.
+//!
+//! Every AWS call is made from AWS's own service models ([`model`], [`protocol`]), whether the integration is optimized or a
+//! generic `aws-sdk:*`; the optimized ones add their shaping ([`optimized`]). The crate does no I/O of its own: requests leave
+//! through the [`Transport`] port, which the binary points at embedded services, another endpoint or the real AWS.
+
+pub mod catalog;
+mod failure;
+pub mod model;
+mod naming;
+mod optimized;
+pub mod protocol;
+mod sync;
+mod task;
+mod transport;
+
+pub use catalog::{Catalog, Problem};
+pub use failure::Failure;
+pub use sync::Observation;
+pub use task::{Call, Integrations, Report, Stage};
+pub use transport::{Identity, Transport, TransportError};

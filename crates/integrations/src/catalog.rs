@@ -1,0 +1,107 @@
+//! Which resources exist and which parameters they take: the create-time side of the integrations.
+
+use asl::program::{Pattern, Resource, ResourceKind};
+use serde_json::Value;
+
+use crate::naming::pascal;
+use crate::optimized;
+use crate::sync;
+use crate::task::plan;
+
+/// The integrations of this build, as the validator of definitions sees them.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Catalog;
+
+/// A finding about a Task's resource or parameters.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// Field of the state that it is about: `Resource`, `Parameters` or `Arguments`.
+    pub field: &'static str,
+    /// AWS's message.
+    pub message: String,
+}
+
+/// Operations that Step Functions excludes although the service has them ("Unsupported API actions").
+const EXCLUDED: [(&str, &str); 12] = [
+    ("sts", "assumerole"),
+    ("sts", "assumerolewithsaml"),
+    ("sts", "assumerolewithwebidentity"),
+    ("lambda", "invokeasync"),
+    ("lambda", "invokewithresponsestream"),
+    ("cloudwatchlogs", "startlivetail"),
+    ("cloudwatchlogs", "getlogobject"),
+    ("s3", "selectobjectcontent"),
+    ("s3control", "selectobjectcontent"),
+    ("kinesis", "subscribetoshard"),
+    ("emr", "describejobflows"),
+    ("rdsdata", "executesql"),
+];
+
+impl Catalog {
+    /// Everything wrong with a Task's resource and, where they are written as an object, its parameters.
+    pub fn check(&self, resource: &Resource, parameters: Option<&Value>) -> Vec<Problem> {
+        let ResourceKind::Service { service, action, pattern } = &resource.kind else { return Vec::new() };
+        let unknown = || {
+            let message = format!(
+                "The resource provided {} is not recognized. The value is not a valid resource ARN, or the resource is \
+                 not available in this region.",
+                resource.arn
+            );
+            vec![Problem { field: "Resource", message }]
+        };
+        if let Some(name) = unsupported_here(service, action, *pattern) {
+            let message = format!("The resource {} is not supported by this server: {name}", resource.arn);
+            return vec![Problem { field: "Resource", message }];
+        }
+        if !pattern_exists(service, action, *pattern) || excluded(service, action) {
+            return unknown();
+        }
+        match plan(service, action) {
+            Some(plan) if !plan.operation.streams() => {
+                parameters.map_or_else(Vec::new, |parameters| unknown_members(plan.operation.input(), parameters))
+            }
+            _ => unknown(),
+        }
+    }
+}
+
+/// What AWS has and this server does not, by name.
+fn unsupported_here(service: &str, action: &str, pattern: Pattern) -> Option<String> {
+    const ABSENT: [&str; 7] =
+        ["apigateway", "bedrockagentcore", "eks", "elasticmapreduce", "emr-containers", "emr-serverless", "http"];
+    if ABSENT.contains(&service) {
+        return Some(format!("{service}:{action}"));
+    }
+    let waits = matches!(pattern, Pattern::Sync | Pattern::Sync2);
+    (waits && optimized::find(service).is_some() && !sync::SUPPORTED.contains(&service))
+        .then(|| format!("{service}:{action}{}", pattern.suffix()))
+}
+
+fn pattern_exists(service: &str, action: &str, pattern: Pattern) -> bool {
+    if service.starts_with("aws-sdk:") {
+        return matches!(pattern, Pattern::RequestResponse | Pattern::WaitForTaskToken);
+    }
+    optimized::find(service)
+        .and_then(|optimized| optimized.actions.iter().find(|(name, _)| *name == action))
+        .is_some_and(|(_, patterns)| patterns.contains(&pattern))
+}
+
+fn excluded(service: &str, action: &str) -> bool {
+    let Some(service) = service.strip_prefix("aws-sdk:") else { return false };
+    EXCLUDED.iter().any(|(name, operation)| *name == service && operation.eq_ignore_ascii_case(action))
+}
+
+/// Top-level parameters that the service does not have. `parameters` is as written: keys may end in `.$`.
+fn unknown_members(shape: Option<crate::model::Shape<'_>>, parameters: &Value) -> Vec<Problem> {
+    let Some(given) = parameters.as_object() else { return Vec::new() };
+    let known = |key: &str| shape.is_some_and(|shape| shape.members().any(|(name, _)| name == key || pascal(name) == key));
+    given
+        .keys()
+        .map(|key| key.strip_suffix(".$").unwrap_or(key))
+        .filter(|key| !known(key))
+        .map(|key| Problem {
+            field: "Parameters",
+            message: format!("The field '{key}' is not supported by Step Functions"),
+        })
+        .collect()
+}

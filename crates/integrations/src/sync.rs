@@ -1,0 +1,149 @@
+//! "Run a job" (`.sync`, `.sync:2`): what to watch after the start, when it is done, and how to stop it.
+//!
+//! Only jobs of services listed in [`SUPPORTED`] can be waited for; the catalog refuses others by name at create time.
+
+use asl::program::{Pattern, ResourceKind};
+use serde_json::{Value, json};
+
+use crate::failure::Failure;
+use crate::naming::from_native;
+use crate::task::{Call, Integrations, Plan, Report, Stage, pascal_keys, plan};
+
+/// Services whose jobs can be waited for.
+pub(crate) const SUPPORTED: [&str; 2] = ["ecs", "states"];
+
+/// What a look at a job showed.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Observation {
+    /// Still running: look again later.
+    Running,
+    /// Ended.
+    Ended(Report),
+}
+
+/// What observing and cancelling will need, from the answer to the start.
+pub(crate) fn handle(service: &str, parameters: &Value, output: &Value) -> Result<Value, Failure> {
+    match service {
+        "ecs" => {
+            let tasks: Vec<&Value> =
+                output["Tasks"].as_array().into_iter().flatten().map(|task| &task["TaskArn"]).collect();
+            if tasks.is_empty() {
+                return Err(Failure::new("AmazonECS.Unknown", output.to_string()));
+            }
+            Ok(json!({ "cluster": parameters["cluster"], "tasks": tasks }))
+        }
+        _ => Ok(json!({ "executionArn": output["ExecutionArn"] })),
+    }
+}
+
+pub(crate) async fn observe(integrations: &Integrations, call: &Call, handle: &Value) -> Observation {
+    let ResourceKind::Service { service, pattern, .. } = &call.resource.kind else { return Observation::Running };
+    match &**service {
+        "ecs" => observe_tasks(integrations, call, handle).await,
+        _ => observe_execution(integrations, call, handle, *pattern).await,
+    }
+}
+
+async fn observe_tasks(integrations: &Integrations, call: &Call, handle: &Value) -> Observation {
+    let parameters = without_nulls(json!({ "cluster": handle["cluster"], "tasks": handle["tasks"] }));
+    let Some(described) = look(integrations, call, "describeTasks", &parameters).await else {
+        return Observation::Running;
+    };
+    let tasks = described["Tasks"].as_array().cloned().unwrap_or_default();
+    if tasks.is_empty() {
+        return failed(described.to_string());
+    }
+    if tasks.iter().any(|task| task["LastStatus"] != "STOPPED") {
+        return Observation::Running;
+    }
+    // AWS answers with the one task, not with the list, when one was started.
+    let failing = tasks.iter().find(|task| !succeeded(task));
+    match failing {
+        Some(task) => failed(task.to_string()),
+        None => Observation::Ended(Report::Succeeded(tasks.into_iter().next().unwrap_or_default())),
+    }
+}
+
+/// A task did its work when every container that ran ended with 0.
+fn succeeded(task: &Value) -> bool {
+    let containers = task["Containers"].as_array().map(Vec::as_slice).unwrap_or_default();
+    !containers.is_empty() && containers.iter().all(|container| container["ExitCode"].as_i64() == Some(0))
+}
+
+async fn observe_execution(
+    integrations: &Integrations,
+    call: &Call,
+    handle: &Value,
+    pattern: Pattern,
+) -> Observation {
+    let parameters = json!({ "executionArn": handle["executionArn"] });
+    let Some(described) = look(integrations, call, "describeExecution", &parameters).await else {
+        return Observation::Running;
+    };
+    let status = described["Status"].as_str().unwrap_or_default();
+    if matches!(status, "RUNNING" | "PENDING_REDRIVE") {
+        return Observation::Running;
+    }
+    let description = nested_description(&described, pattern);
+    match status {
+        "SUCCEEDED" => Observation::Ended(Report::Succeeded(description)),
+        _ => failed(description.to_string()),
+    }
+}
+
+/// The members that a nested execution's result shows (recorded); `.sync:2` has its input and output as JSON.
+fn nested_description(described: &Value, pattern: Pattern) -> Value {
+    const SHOWN: [&str; 12] = [
+        "Cause", "Error", "ExecutionArn", "Input", "InputDetails", "Name", "Output", "OutputDetails", "StartDate",
+        "StateMachineArn", "Status", "StopDate",
+    ];
+    let members = SHOWN.iter().filter_map(|name| {
+        let value = described.get(*name)?.clone();
+        let parsed = match (&value, pattern) {
+            (Value::String(text), Pattern::Sync2) if matches!(*name, "Input" | "Output") => {
+                serde_json::from_str(text).unwrap_or(value)
+            }
+            _ => value,
+        };
+        Some((name.to_string(), parsed))
+    });
+    pascal_keys(Value::Object(members.collect()))
+}
+
+/// One describe call in Step Functions' spelling; none when it did not come through (it will be asked again).
+async fn look(integrations: &Integrations, call: &Call, action: &str, parameters: &Value) -> Option<Value> {
+    let plan = sibling(call, action)?;
+    let (native, _) = integrations.exchange(call, &plan, parameters).await.ok()?;
+    Some(from_native(plan.operation.output()?, native))
+}
+
+/// Another operation of the call's service.
+fn sibling(call: &Call, action: &str) -> Option<Plan> {
+    let ResourceKind::Service { service, action: started, .. } = &call.resource.kind else { return None };
+    let started = plan(service, started)?;
+    Some(Plan { operation: started.operation.service.action(action)?, ..started })
+}
+
+pub(crate) async fn cancel(integrations: &Integrations, call: &Call, handle: &Value) {
+    let ResourceKind::Service { service, .. } = &call.resource.kind else { return };
+    if &**service != "ecs" {
+        let parameters = json!({ "executionArn": handle["executionArn"] });
+        look(integrations, call, "stopExecution", &parameters).await;
+        return;
+    }
+    for task in handle["tasks"].as_array().into_iter().flatten() {
+        let parameters = json!({ "cluster": handle["cluster"], "task": task, "reason": "The execution was stopped" });
+        look(integrations, call, "stopTask", &without_nulls(parameters)).await;
+    }
+}
+
+fn without_nulls(mut value: Value) -> Value {
+    if let Some(members) = value.as_object_mut() {
+        members.retain(|_, member| !member.is_null());
+    }
+    value
+}
+
+fn failed(cause: String) -> Observation {
+    Observation::Ended(Report::Failed(Failure::new("States.TaskFailed", cause), Stage::Run))
+}
