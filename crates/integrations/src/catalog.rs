@@ -57,9 +57,8 @@ impl Catalog {
             return unknown();
         }
         match plan(service, action) {
-            Some(plan) if !plan.operation.streams() => {
-                parameters.map_or_else(Vec::new, |parameters| unknown_members(plan.operation.input(), parameters))
-            }
+            Some(plan) if !plan.operation.streams() => parameters
+                .map_or_else(Vec::new, |parameters| unknown_members(plan.operation.input(), parameters)),
             _ => unknown(),
         }
     }
@@ -67,8 +66,15 @@ impl Catalog {
 
 /// What AWS has and this server does not, by name.
 fn unsupported_here(service: &str, action: &str, pattern: Pattern) -> Option<String> {
-    const ABSENT: [&str; 7] =
-        ["apigateway", "bedrockagentcore", "eks", "elasticmapreduce", "emr-containers", "emr-serverless", "http"];
+    const ABSENT: [&str; 7] = [
+        "apigateway",
+        "bedrockagentcore",
+        "eks",
+        "elasticmapreduce",
+        "emr-containers",
+        "emr-serverless",
+        "http",
+    ];
     if ABSENT.contains(&service) {
         return Some(format!("{service}:{action}"));
     }
@@ -94,7 +100,9 @@ fn excluded(service: &str, action: &str) -> bool {
 /// Top-level parameters that the service does not have. `parameters` is as written: keys may end in `.$`.
 fn unknown_members(shape: Option<crate::model::Shape<'_>>, parameters: &Value) -> Vec<Problem> {
     let Some(given) = parameters.as_object() else { return Vec::new() };
-    let known = |key: &str| shape.is_some_and(|shape| shape.members().any(|(name, _)| name == key || pascal(name) == key));
+    let known = |key: &str| {
+        shape.is_some_and(|shape| shape.members().any(|(name, _)| name == key || pascal(name) == key))
+    };
     given
         .keys()
         .map(|key| key.strip_suffix(".$").unwrap_or(key))

@@ -54,8 +54,10 @@ pub(crate) fn from_fault(dialect: Dialect, operation: Operation<'_>, fault: &Fau
         }
         Dialect::Sdk { prefix } => {
             let name = modelled.unwrap_or_else(|| format!("{prefix}Exception"));
-            let extended =
-                fault.extended_request_id.as_ref().map_or(String::new(), |id| format!(", Extended Request ID: {id}"));
+            let extended = fault
+                .extended_request_id
+                .as_ref()
+                .map_or(String::new(), |id| format!(", Extended Request ID: {id}"));
             let cause = format!(
                 "{} (Service: {prefix}, Status Code: {}, Request ID: {}{extended}) (SDK Attempt Count: 1)",
                 fault.message, fault.status, fault.request_id

@@ -42,7 +42,11 @@ pub fn sdk_prefix(service: &str) -> Option<&'static str> {
     static PREFIXES: OnceLock<HashMap<&'static str, &'static str>> = OnceLock::new();
     PREFIXES
         .get_or_init(|| {
-            SDK_SERVICES.lines().filter(|line| !line.starts_with('#')).filter_map(|l| l.split_once('\t')).collect()
+            SDK_SERVICES
+                .lines()
+                .filter(|line| !line.starts_with('#'))
+                .filter_map(|l| l.split_once('\t'))
+                .collect()
         })
         .get(service)
         .copied()
@@ -65,7 +69,10 @@ fn read_index() -> Option<HashMap<&'static str, Entry>> {
         places.push((key, offset, size));
     }
     let entry = |blob| Entry { blob, parsed: OnceLock::new() };
-    places.into_iter().map(|(key, offset, size)| Some((key, entry(rest.get(offset..offset + size)?)))).collect()
+    places
+        .into_iter()
+        .map(|(key, offset, size)| Some((key, entry(rest.get(offset..offset + size)?))))
+        .collect()
 }
 
 fn take(rest: &mut &'static [u8], count: usize) -> Option<&'static [u8]> {
@@ -106,7 +113,8 @@ impl ServiceModel {
     }
     /// The protocol used to speak to it; none for those that only speak CBOR or event streams.
     pub fn protocol(&self) -> Option<Protocol> {
-        let listed = self.model["metadata"]["protocols"].as_array().into_iter().flatten().filter_map(Value::as_str);
+        let listed =
+            self.model["metadata"]["protocols"].as_array().into_iter().flatten().filter_map(Value::as_str);
         listed.chain(self.metadata("protocol")).find_map(|name| match name {
             "json" => Some(Protocol::Json),
             "rest-json" => Some(Protocol::RestJson),
@@ -175,7 +183,9 @@ impl<'a> Operation<'a> {
     /// Does it stream events, which Step Functions cannot take?
     pub fn streams(&self) -> bool {
         let streaming = |shape: Option<Shape<'_>>| {
-            shape.is_some_and(|s| s.members().any(|(_, m)| m.shape.value["eventstream"].as_bool() == Some(true)))
+            shape.is_some_and(|s| {
+                s.members().any(|(_, m)| m.shape.value["eventstream"].as_bool() == Some(true))
+            })
         };
         streaming(self.input()) || streaming(self.output())
     }
@@ -221,7 +231,10 @@ impl<'a> Shape<'a> {
     pub fn members(&self) -> impl Iterator<Item = (&'a str, Member<'a>)> + use<'a> {
         let service = self.service;
         let members: Option<&'a Map<String, Value>> = self.value["members"].as_object();
-        members.into_iter().flatten().map(move |(name, reference)| (name.as_str(), member(service, reference)))
+        members
+            .into_iter()
+            .flatten()
+            .map(move |(name, reference)| (name.as_str(), member(service, reference)))
     }
     /// Required members of a structure.
     pub fn required(&self) -> impl Iterator<Item = &'a str> + use<'a> {

@@ -27,7 +27,8 @@ fn native(shape: Shape<'_>, value: &Value, field: &str, problems: &mut Vec<Strin
         }
         ("map", Value::Object(entries)) => {
             let element = shape.map_value().shape;
-            let entries = entries.iter().map(|(key, value)| (key.clone(), native(element, value, key, problems)));
+            let entries =
+                entries.iter().map(|(key, value)| (key.clone(), native(element, value, key, problems)));
             Value::Object(entries.collect())
         }
         ("structure" | "list" | "map", _) => invalid(problems),
@@ -37,7 +38,9 @@ fn native(shape: Shape<'_>, value: &Value, field: &str, problems: &mut Vec<Strin
             serde_json::from_str(text).ok().filter(Value::is_number).unwrap_or_else(|| invalid(problems))
         }
         ("integer" | "long" | "float" | "double", Value::Number(_)) => value.clone(),
-        ("boolean", Value::String(text)) if matches!(text.as_str(), "true" | "false") => (text == "true").into(),
+        ("boolean", Value::String(text)) if matches!(text.as_str(), "true" | "false") => {
+            (text == "true").into()
+        }
         ("boolean", Value::Bool(_)) => value.clone(),
         ("integer" | "long" | "float" | "double" | "boolean", _) => invalid(problems),
         _ => value.clone(),
@@ -74,7 +77,9 @@ pub(crate) fn from_native(shape: Shape<'_>, value: Value) -> Value {
         }
         ("map", Value::Object(entries)) => {
             let element = shape.map_value().shape;
-            Value::Object(entries.into_iter().map(|(key, value)| (key, from_native(element, value))).collect())
+            Value::Object(
+                entries.into_iter().map(|(key, value)| (key, from_native(element, value))).collect(),
+            )
         }
         (_, value) => value,
     }

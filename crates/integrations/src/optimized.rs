@@ -176,7 +176,12 @@ pub(crate) struct Caller<'a> {
 }
 
 /// The service's own way with parameters, before they become native. `arguments` is an object.
-pub(crate) fn shape_arguments(service: &str, arguments: &mut Map<String, Value>, pattern: Pattern, caller: &Caller<'_>) {
+pub(crate) fn shape_arguments(
+    service: &str,
+    arguments: &mut Map<String, Value>,
+    pattern: Pattern,
+    caller: &Caller<'_>,
+) {
     match service {
         "lambda" => {
             let payload = arguments.get("Payload").filter(|payload| !payload.is_null()).cloned();

@@ -37,7 +37,9 @@ pub(crate) fn handle(service: &str, parameters: &Value, output: &Value) -> Resul
 }
 
 pub(crate) async fn observe(integrations: &Integrations, call: &Call, handle: &Value) -> Observation {
-    let ResourceKind::Service { service, pattern, .. } = &call.resource.kind else { return Observation::Running };
+    let ResourceKind::Service { service, pattern, .. } = &call.resource.kind else {
+        return Observation::Running;
+    };
     match &**service {
         "ecs" => observe_tasks(integrations, call, handle).await,
         _ => observe_execution(integrations, call, handle, *pattern).await,
@@ -94,8 +96,18 @@ async fn observe_execution(
 /// The members that a nested execution's result shows (recorded); `.sync:2` has its input and output as JSON.
 fn nested_description(described: &Value, pattern: Pattern) -> Value {
     const SHOWN: [&str; 12] = [
-        "Cause", "Error", "ExecutionArn", "Input", "InputDetails", "Name", "Output", "OutputDetails", "StartDate",
-        "StateMachineArn", "Status", "StopDate",
+        "Cause",
+        "Error",
+        "ExecutionArn",
+        "Input",
+        "InputDetails",
+        "Name",
+        "Output",
+        "OutputDetails",
+        "StartDate",
+        "StateMachineArn",
+        "Status",
+        "StopDate",
     ];
     let members = SHOWN.iter().filter_map(|name| {
         let value = described.get(*name)?.clone();
@@ -132,7 +144,8 @@ pub(crate) async fn cancel(integrations: &Integrations, call: &Call, handle: &Va
         return;
     }
     for task in handle["tasks"].as_array().into_iter().flatten() {
-        let parameters = json!({ "cluster": handle["cluster"], "task": task, "reason": "The execution was stopped" });
+        let parameters =
+            json!({ "cluster": handle["cluster"], "task": task, "reason": "The execution was stopped" });
         look(integrations, call, "stopTask", &without_nulls(parameters)).await;
     }
 }

@@ -174,8 +174,11 @@ fn unsupported(resource: &str) -> Report {
 
 /// Recorded: the whole list stands in brackets after the parameters.
 fn unusable(arguments: &Payload, problems: &[String]) -> Failure {
-    let cause =
-        format!("The Parameters '{}' could not be used to start the Task: [{}]", arguments.text(), problems.join(", "));
+    let cause = format!(
+        "The Parameters '{}' could not be used to start the Task: [{}]",
+        arguments.text(),
+        problems.join(", ")
+    );
     Failure::new("States.Runtime", cause)
 }
 
@@ -192,10 +195,16 @@ pub(crate) fn plan(service: &str, action: &str) -> Option<Plan> {
     Some(Plan { operation, dialect: optimized.dialect, optimized: Some(optimized) })
 }
 
-fn native_parameters(call: &Call, plan: &Plan, service: &str, pattern: Pattern) -> Result<Value, Vec<String>> {
+fn native_parameters(
+    call: &Call,
+    plan: &Plan,
+    service: &str,
+    pattern: Pattern,
+) -> Result<Value, Vec<String>> {
     let mut arguments = call.arguments.value().clone();
     if let (Some(object), Some(_)) = (arguments.as_object_mut(), plan.optimized) {
-        let caller = Caller { execution_arn: &call.execution_arn, state_machine_arn: &call.state_machine_arn };
+        let caller =
+            Caller { execution_arn: &call.execution_arn, state_machine_arn: &call.state_machine_arn };
         shape_arguments(service, object, pattern, &caller);
     }
     let Some(shape) = plan.operation.input() else { return Ok(Value::Object(Map::new())) };
@@ -288,7 +297,8 @@ fn add_metadata(output: &mut Map<String, Value>, service: &str, response: &http:
         .headers()
         .iter()
         .filter_map(|(name, value)| {
-            let spelt = SPELLING.iter().find(|(lower, _)| *lower == name.as_str()).map_or(name.as_str(), |(_, s)| s);
+            let spelt =
+                SPELLING.iter().find(|(lower, _)| *lower == name.as_str()).map_or(name.as_str(), |(_, s)| s);
             Some((spelt.to_string(), value.to_str().ok()?.to_string()))
         })
         .collect();
@@ -297,10 +307,14 @@ fn add_metadata(output: &mut Map<String, Value>, service: &str, response: &http:
             headers.push((name.to_string(), value));
         }
     };
-    add(if matches!(service, "lambda" | "dynamodb") { "Connection" } else { "connection" }, "keep-alive".into());
+    add(
+        if matches!(service, "lambda" | "dynamodb") { "Connection" } else { "connection" },
+        "keep-alive".into(),
+    );
     add("Content-Length", response.body().len().to_string());
     add("Date", jiff::Timestamp::now().strftime("%a, %d %b %Y %H:%M:%S GMT").to_string());
-    let all: Map<String, Value> = headers.iter().map(|(name, value)| (name.clone(), json!([value]))).collect();
+    let all: Map<String, Value> =
+        headers.iter().map(|(name, value)| (name.clone(), json!([value]))).collect();
     let single: Map<String, Value> = headers.into_iter().map(|(name, value)| (name, value.into())).collect();
     output.insert(
         "SdkHttpMetadata".into(),
@@ -313,9 +327,9 @@ fn add_metadata(output: &mut Map<String, Value>, service: &str, response: &http:
 /// PascalCase for a JSON tree without a model (descriptions of nested executions).
 pub(crate) fn pascal_keys(value: Value) -> Value {
     match value {
-        Value::Object(members) => {
-            Value::Object(members.into_iter().map(|(name, value)| (pascal(&name), pascal_keys(value))).collect())
-        }
+        Value::Object(members) => Value::Object(
+            members.into_iter().map(|(name, value)| (pascal(&name), pascal_keys(value))).collect(),
+        ),
         Value::Array(items) => items.into_iter().map(pascal_keys).collect(),
         other => other,
     }

@@ -51,7 +51,12 @@ pub type Pending<'a> = Pin<Box<dyn Future<Output = Answer> + Send + 'a>>;
 /// Sends requests. Implemented by the binary: in process to the embedded services, or over HTTP with SigV4.
 pub trait Transport: Send + Sync {
     /// Sends `request` (relative URI, no host) to the AWS service with this SigV4 signing name.
-    fn call<'a>(&'a self, identity: &'a Identity, service: &'a str, request: http::Request<Bytes>) -> Pending<'a>;
+    fn call<'a>(
+        &'a self,
+        identity: &'a Identity,
+        service: &'a str,
+        request: http::Request<Bytes>,
+    ) -> Pending<'a>;
 
     /// Sends `request` (absolute URI) to an outside HTTP endpoint, unsigned.
     fn http<'a>(&'a self, request: http::Request<Bytes>) -> Pending<'a>;

@@ -8,7 +8,10 @@ use serde_json::{Map, Value};
 use super::{Fault, RequestError, Timestamps, build, request_id};
 use crate::model::{Member, Operation, Shape};
 
-pub(super) fn request(operation: Operation<'_>, parameters: &Value) -> Result<http::Request<Bytes>, RequestError> {
+pub(super) fn request(
+    operation: Operation<'_>,
+    parameters: &Value,
+) -> Result<http::Request<Bytes>, RequestError> {
     let service = operation.service;
     let body = operation.input().map_or_else(|| Value::Object(Map::new()), |shape| encode(shape, parameters));
     let version = service.metadata("jsonVersion").unwrap_or("1.0");
@@ -19,7 +22,11 @@ pub(super) fn request(operation: Operation<'_>, parameters: &Value) -> Result<ht
     build(builder, body.to_string().into_bytes())
 }
 
-pub(super) fn response(operation: Operation<'_>, response: &http::Response<Bytes>, timestamps: Timestamps) -> Value {
+pub(super) fn response(
+    operation: Operation<'_>,
+    response: &http::Response<Bytes>,
+    timestamps: Timestamps,
+) -> Value {
     let body: Value = serde_json::from_slice(response.body()).unwrap_or_else(|_| Value::Object(Map::new()));
     operation.output().map_or_else(|| Value::Object(Map::new()), |shape| decode(shape, &body, timestamps))
 }
@@ -34,7 +41,9 @@ pub(super) fn encode(shape: Shape<'_>, value: &Value) -> Value {
             });
             Value::Object(members.collect())
         }
-        ("list", Value::Array(items)) => items.iter().map(|item| encode(shape.element().shape, item)).collect(),
+        ("list", Value::Array(items)) => {
+            items.iter().map(|item| encode(shape.element().shape, item)).collect()
+        }
         ("map", Value::Object(entries)) => {
             let element = shape.map_value().shape;
             Value::Object(entries.iter().map(|(key, value)| (key.clone(), encode(element, value))).collect())
@@ -63,7 +72,8 @@ pub(super) fn decode(shape: Shape<'_>, value: &Value, timestamps: Timestamps) ->
         }
         ("map", Value::Object(entries)) => {
             let element = shape.map_value().shape;
-            let decoded = entries.iter().map(|(key, value)| (key.clone(), decode(element, value, timestamps)));
+            let decoded =
+                entries.iter().map(|(key, value)| (key.clone(), decode(element, value, timestamps)));
             Value::Object(decoded.collect())
         }
         ("blob", Value::String(text)) => match STANDARD.decode(text) {
@@ -97,7 +107,8 @@ fn http_date(text: &str) -> Option<jiff::Timestamp> {
 
 pub(super) fn fault(response: &http::Response<Bytes>) -> Fault {
     let body: Value = serde_json::from_slice(response.body()).unwrap_or_default();
-    let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_string);
+    let header =
+        |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_string);
     let code = header("x-amzn-errortype")
         .or_else(|| body["__type"].as_str().map(str::to_string))
         .or_else(|| body["code"].as_str().map(str::to_string))

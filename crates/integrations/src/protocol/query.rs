@@ -11,7 +11,10 @@ use crate::model::{Operation, Protocol, Shape};
 /// RFC 3986 unreserved characters stay.
 const FORM: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
-pub(super) fn request(operation: Operation<'_>, parameters: &Value) -> Result<http::Request<Bytes>, RequestError> {
+pub(super) fn request(
+    operation: Operation<'_>,
+    parameters: &Value,
+) -> Result<http::Request<Bytes>, RequestError> {
     let service = operation.service;
     let mut fields = vec![
         ("Action".to_string(), operation.name.to_string()),
@@ -22,9 +25,12 @@ pub(super) fn request(operation: Operation<'_>, parameters: &Value) -> Result<ht
     }
     let pairs: Vec<String> = fields
         .iter()
-        .map(|(name, value)| format!("{}={}", utf8_percent_encode(name, FORM), utf8_percent_encode(value, FORM)))
+        .map(|(name, value)| {
+            format!("{}={}", utf8_percent_encode(name, FORM), utf8_percent_encode(value, FORM))
+        })
         .collect();
-    let builder = http::Request::post("/").header("content-type", "application/x-www-form-urlencoded; charset=utf-8");
+    let builder =
+        http::Request::post("/").header("content-type", "application/x-www-form-urlencoded; charset=utf-8");
     build(builder, pairs.join("&").into_bytes())
 }
 
@@ -58,7 +64,13 @@ fn flatten(fields: &mut Vec<(String, String)>, prefix: &str, shape: Shape<'_>, v
             for (index, (name, value)) in entries.iter().enumerate() {
                 let entry = format!("{base}.{}", index + 1);
                 fields.push((format!("{entry}.{}", key.wire_name("key")), name.clone()));
-                flatten(fields, &format!("{entry}.{}", element.wire_name("value")), element.shape, value, ec2);
+                flatten(
+                    fields,
+                    &format!("{entry}.{}", element.wire_name("value")),
+                    element.shape,
+                    value,
+                    ec2,
+                );
             }
         }
         (_, Value::String(text)) => fields.push((prefix.to_string(), text.clone())),
@@ -83,7 +95,11 @@ fn join(prefix: &str, name: &str) -> String {
     if prefix.is_empty() { name.to_string() } else { format!("{prefix}.{name}") }
 }
 
-pub(super) fn response(operation: Operation<'_>, response: &http::Response<Bytes>, timestamps: Timestamps) -> Value {
+pub(super) fn response(
+    operation: Operation<'_>,
+    response: &http::Response<Bytes>,
+    timestamps: Timestamps,
+) -> Value {
     let document = parse(response.body());
     let root = operation.result_wrapper().and_then(|name| document.child(name)).unwrap_or(&document);
     let members = operation.output().map_or_else(Map::new, |shape| decode_structure(shape, root, timestamps));

@@ -11,7 +11,10 @@ use crate::model::{Member, Operation, Protocol, Shape};
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 const GREEDY: &AsciiSet = &SEGMENT.remove(b'/');
 
-pub(super) fn request(operation: Operation<'_>, parameters: &Value) -> Result<http::Request<Bytes>, RequestError> {
+pub(super) fn request(
+    operation: Operation<'_>,
+    parameters: &Value,
+) -> Result<http::Request<Bytes>, RequestError> {
     let empty = Map::new();
     let given = parameters.as_object().unwrap_or(&empty);
     let mut uri = operation.uri().to_string();
@@ -139,7 +142,8 @@ fn write_element(out: &mut String, name: &str, shape: Shape<'_>, value: &Value) 
 }
 
 fn write_member(out: &mut String, wire: &str, member: Member<'_>, value: &Value) {
-    let flattened = [member.reference, member.shape.value].iter().any(|v| v["flattened"].as_bool() == Some(true));
+    let flattened =
+        [member.reference, member.shape.value].iter().any(|v| v["flattened"].as_bool() == Some(true));
     match value {
         Value::Array(items) if flattened => {
             for item in items {
@@ -150,7 +154,11 @@ fn write_member(out: &mut String, wire: &str, member: Member<'_>, value: &Value)
     }
 }
 
-pub(super) fn response(operation: Operation<'_>, response: &http::Response<Bytes>, timestamps: Timestamps) -> Value {
+pub(super) fn response(
+    operation: Operation<'_>,
+    response: &http::Response<Bytes>,
+    timestamps: Timestamps,
+) -> Value {
     let Some(shape) = operation.output() else { return Value::Object(Map::new()) };
     let mut members = Map::new();
     for (name, member) in shape.members() {

@@ -80,11 +80,17 @@ fn push_text(open: &mut [Element], text: &str) {
 }
 
 /// XML → native members of a structure.
-pub(super) fn decode_structure(shape: Shape<'_>, element: &Element, timestamps: Timestamps) -> Map<String, Value> {
+pub(super) fn decode_structure(
+    shape: Shape<'_>,
+    element: &Element,
+    timestamps: Timestamps,
+) -> Map<String, Value> {
     shape
         .members()
         .filter(|(_, member)| member.location().is_none())
-        .filter_map(|(name, member)| Some((name.to_string(), decode_member(name, member, element, timestamps)?)))
+        .filter_map(|(name, member)| {
+            Some((name.to_string(), decode_member(name, member, element, timestamps)?))
+        })
         .collect()
 }
 
@@ -92,9 +98,11 @@ fn decode_member(name: &str, member: Member<'_>, parent: &Element, timestamps: T
     let shape = member.shape;
     let flattened = [member.reference, shape.value].iter().any(|v| v["flattened"].as_bool() == Some(true));
     if flattened && shape.kind() == "list" {
-        let wire = shape.element().reference["locationName"].as_str().unwrap_or_else(|| member.wire_name(name));
+        let wire =
+            shape.element().reference["locationName"].as_str().unwrap_or_else(|| member.wire_name(name));
         let items: Vec<&Element> = parent.children.iter().filter(|child| child.name == wire).collect();
-        let decoded: Vec<_> = items.iter().map(|item| decode(shape.element().shape, item, timestamps)).collect();
+        let decoded: Vec<_> =
+            items.iter().map(|item| decode(shape.element().shape, item, timestamps)).collect();
         return (!decoded.is_empty()).then_some(Value::Array(decoded));
     }
     if flattened && shape.kind() == "map" {
@@ -108,7 +116,9 @@ fn decode_member(name: &str, member: Member<'_>, parent: &Element, timestamps: T
 fn decode(shape: Shape<'_>, element: &Element, timestamps: Timestamps) -> Value {
     match shape.kind() {
         "structure" => Value::Object(decode_structure(shape, element, timestamps)),
-        "list" => element.children.iter().map(|item| decode(shape.element().shape, item, timestamps)).collect(),
+        "list" => {
+            element.children.iter().map(|item| decode(shape.element().shape, item, timestamps)).collect()
+        }
         "map" => Value::Object(decode_entries(shape, element.children.iter(), timestamps)),
         _ => scalar(shape, &element.text, timestamps),
     }
