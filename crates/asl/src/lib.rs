@@ -6,6 +6,7 @@ pub mod arn;
 pub mod entropy;
 pub mod intrinsic;
 pub mod json_syntax;
+pub mod jsonata;
 pub mod jsonpath;
 pub mod payload;
 pub mod scope;

@@ -19,8 +19,8 @@ use crate::entropy::{Entropy, uuid_v4};
 use crate::jsonpath::{PathError, ScopePath};
 use crate::scope::Scope;
 
-#[allow(unused_imports)]
 pub(crate) use distinct::distinct;
+pub(crate) use strings::hash_hex;
 
 /// How deep invocations may nest.
 pub const NESTING_MAX: usize = 10;

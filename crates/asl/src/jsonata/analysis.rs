@@ -1,0 +1,177 @@
+//! What the syntax tree tells before evaluation.
+//!
+//! It finds the names used, the expressions that are plain paths (most are, and need no engine), and
+//! those that could build much from little, which are then metered.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jlens_core::ast::{Ast, BinaryOp, Node, NodeId, NodeKind, Stage};
+use jlens_core::stack;
+
+/// The built-in functions whose result can be much larger than their arguments.
+const AMPLIFIERS: [&str; 7] = ["append", "formatNumber", "join", "pad", "replace", "spread", "zip"];
+
+#[derive(Debug, Default)]
+pub(super) struct Analysis {
+    /// Every variable or function named anywhere, without `$`.
+    pub(super) names: BTreeSet<String>,
+    /// Whether evaluation must be metered.
+    pub(super) metered: bool,
+    /// The arguments of calls of `$replace`, by their nodes: the call and the place.
+    pub(super) replace_arguments: BTreeMap<NodeId, ReplaceArgument>,
+    plain_path: Option<(String, Vec<String>)>,
+}
+
+/// An argument of a call of `$replace`.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct ReplaceArgument {
+    pub(super) index: usize,
+    pub(super) count: usize,
+}
+
+impl Analysis {
+    pub(super) fn of(ast: &Ast) -> Analysis {
+        let mut analysis = Analysis { plain_path: plain_path(&ast.root), ..Analysis::default() };
+        analysis.visit(&ast.root, false);
+        analysis
+    }
+
+    /// The variable and the names of fields, if the expression is `$variable.field.field`.
+    pub(super) fn plain_path(&self) -> Option<(&str, &[String])> {
+        self.plain_path.as_ref().map(|(variable, names)| (variable.as_str(), names.as_slice()))
+    }
+
+    /// `repeated`: the node is evaluated once for each item of something.
+    fn visit(&mut self, node: &Node, repeated: bool) {
+        stack::grow(|| self.visit_children(node, repeated));
+    }
+
+    fn visit_children(&mut self, node: &Node, repeated: bool) {
+        match &node.kind {
+            NodeKind::Path { steps, .. } => {
+                for (index, step) in steps.iter().enumerate() {
+                    self.visit(step, repeated || index > 0);
+                }
+            }
+            NodeKind::Binary { op, lhs, rhs } => {
+                self.metered |= *op == BinaryOp::Range || (*op == BinaryOp::Concat && repeated);
+                self.visit(lhs, repeated);
+                self.visit(rhs, repeated);
+            }
+            NodeKind::Fallback { lhs, rhs, .. } | NodeKind::Apply { lhs, rhs } => {
+                self.visit(lhs, repeated);
+                self.visit(rhs, repeated);
+            }
+            NodeKind::Negate { expr } => self.visit(expr, repeated),
+            NodeKind::Array { items } => {
+                self.metered |= repeated;
+                items.iter().for_each(|item| self.visit(item, repeated));
+            }
+            NodeKind::Object { pairs } => {
+                self.metered |= repeated;
+                self.visit_pairs(pairs, repeated);
+            }
+            NodeKind::Variable { name } => {
+                self.names.insert(name.clone());
+                self.metered |= AMPLIFIERS.contains(&name.as_str());
+            }
+            NodeKind::Condition { condition, then, otherwise } => {
+                self.visit(condition, repeated);
+                self.visit(then, repeated);
+                otherwise.iter().for_each(|node| self.visit(node, repeated));
+            }
+            NodeKind::Block { exprs, .. } => exprs.iter().for_each(|node| self.visit(node, repeated)),
+            NodeKind::Bind { rhs, .. } => {
+                self.metered = true;
+                self.visit(rhs, repeated);
+            }
+            NodeKind::Function { procedure, args } | NodeKind::Partial { procedure, args } => {
+                self.visit_call(procedure, args, repeated);
+            }
+            NodeKind::Lambda(definition) => {
+                self.metered |= !definition.thunk;
+                self.visit(&definition.body, true);
+            }
+            NodeKind::Transform(definition) => {
+                self.metered = true;
+                self.visit(&definition.pattern, true);
+                self.visit(&definition.update, true);
+                definition.delete.iter().for_each(|node| self.visit(node, true));
+            }
+            NodeKind::Sort { terms } => terms.iter().for_each(|term| self.visit(&term.expr, true)),
+            NodeKind::Name { .. }
+            | NodeKind::String { .. }
+            | NodeKind::Number { .. }
+            | NodeKind::Bool { .. }
+            | NodeKind::Null
+            | NodeKind::Regex { .. }
+            | NodeKind::Wildcard
+            | NodeKind::Descendant
+            | NodeKind::Parent { .. }
+            | NodeKind::Placeholder
+            | NodeKind::Error { .. } => {}
+        }
+        self.visit_attributes(node);
+    }
+
+    fn visit_attributes(&mut self, node: &Node) {
+        for stage in node.attrs.stages.iter().chain(&node.attrs.predicate) {
+            if let Stage::Filter { expr, .. } = stage {
+                self.visit(expr, true);
+            }
+        }
+        if let Some(group) = &node.attrs.group {
+            self.visit_pairs(&group.pairs, true);
+        }
+    }
+
+    fn visit_pairs(&mut self, pairs: &[(Node, Node)], repeated: bool) {
+        for (key, value) in pairs {
+            self.visit(key, repeated);
+            self.visit(value, repeated);
+        }
+    }
+
+    fn visit_call(&mut self, procedure: &Node, args: &[Node], repeated: bool) {
+        self.metered |= repeated;
+        if matches!(&procedure.kind, NodeKind::Variable { name } if name == "replace") {
+            let count = args.len();
+            for (index, node) in args.iter().enumerate() {
+                self.replace_arguments.insert(node.id, ReplaceArgument { index, count });
+            }
+        }
+        self.visit(procedure, repeated);
+        args.iter().for_each(|node| self.visit(node, repeated));
+    }
+}
+
+fn plain_path(root: &Node) -> Option<(String, Vec<String>)> {
+    let plain = |node: &Node| {
+        let attributes = &node.attrs;
+        !attributes.keep_array
+            && !attributes.tuple
+            && attributes.focus.is_none()
+            && attributes.index.is_none()
+            && attributes.stages.is_empty()
+            && attributes.predicate.is_empty()
+            && attributes.group.is_none()
+    };
+    if !plain(root) {
+        return None;
+    }
+    let steps = match &root.kind {
+        NodeKind::Variable { name } => return Some((name.clone(), Vec::new())),
+        NodeKind::Path { steps, keep_singleton_array: false } => steps,
+        _ => return None,
+    };
+    let (first, rest) = steps.split_first()?;
+    let NodeKind::Variable { name: variable } = &first.kind else {
+        return None;
+    };
+    let names = rest.iter().map(|step| match &step.kind {
+        NodeKind::Name { name } if plain(step) => Some(name.clone()),
+        _ => None,
+    });
+    let names: Option<Vec<String>> = names.collect();
+    (plain(first) && !variable.is_empty() && variable != "$").then_some((variable.clone(), names?))
+}

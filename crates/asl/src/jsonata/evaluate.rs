@@ -1,0 +1,156 @@
+//! Runs a compiled expression.
+
+use std::borrow::Cow;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use jlens_core::reads::Read;
+use jlens_core::{Bindings, Options};
+use serde_json::{Map, Value};
+
+use super::meter::{Meter, OverLimit};
+use super::{Compiled, EvaluationError, Expression, JsonataScope, Limits, functions};
+use crate::entropy::Entropy;
+
+const STATES_MEMBERS: [&str; 4] = ["input", "result", "errorOutput", "context"];
+
+impl Expression {
+    /// The value, borrowed from the scope if it is there; `None` is JSONata's undefined.
+    pub fn evaluate<'a>(
+        &self,
+        scope: &JsonataScope<'a>,
+        entropy: &mut dyn Entropy,
+        limits: &Limits,
+    ) -> Result<Option<Cow<'a, Value>>, EvaluationError> {
+        let compiled = &*self.0;
+        if let Some(found) = compiled.plain_path(scope) {
+            return Ok(found.map(Cow::Borrowed));
+        }
+        let draws_chance = functions::CHANCE.iter().any(|name| compiled.analysis.names.contains(*name));
+        let seed = if draws_chance { entropy.next_u64() } else { 0 };
+        let bindings = compiled.bindings(scope);
+        let options = options(scope, limits, seed);
+        match compiled.run(&compiled.engine, None, &bindings, &options, limits, seed)? {
+            Some(value) => Ok(Some(Cow::Owned(value))),
+            None if compiled.gives_function(&bindings, &options, limits, seed) => {
+                Err(EvaluationError::UnsupportedResult)
+            }
+            None => Ok(None),
+        }
+    }
+}
+
+fn options(scope: &JsonataScope<'_>, limits: &Limits, seed: u64) -> Options {
+    let options = Options::new()
+        .now(scope.now.epoch_millis())
+        .seed(seed)
+        .max_steps(limits.steps_max)
+        .max_depth(limits.depth_max)
+        .max_string_length(limits.string_bytes_max)
+        .max_array_length(limits.array_items_max)
+        .max_result_size(limits.result_bytes_max);
+    match &limits.interrupt {
+        Some(interrupt) => options.cancel_token(interrupt.0.clone()),
+        None => options,
+    }
+}
+
+impl Compiled {
+    /// The value of a `$variable.field.field`, without the engine. `None` if it is something else, or
+    /// meets an array before the last field, over which a path maps.
+    fn plain_path<'a>(&self, scope: &JsonataScope<'a>) -> Option<Option<&'a Value>> {
+        let (variable, names) = self.analysis.plain_path()?;
+        let (mut value, names) = if variable == "states" {
+            let (member, rest) = names.split_first()?;
+            (scope.member(member), rest)
+        } else {
+            let value = scope.variables.get(variable);
+            if value.is_none() && functions::is_function(variable) {
+                return None;
+            }
+            (value, names)
+        };
+        for name in names {
+            value = match value {
+                Some(Value::Object(object)) => object.get(name),
+                Some(Value::Array(_)) => return None,
+                _ => return Some(None),
+            };
+        }
+        Some(value)
+    }
+
+    /// Copies of what the expression reads.
+    fn bindings(&self, scope: &JsonataScope<'_>) -> Bindings {
+        let mut bindings = functions::bindings().clone();
+        for (name, read) in self.reads.bindings() {
+            if name == "states" {
+                bindings = bindings.var("states", states(scope, read));
+            } else if let Some(value) = scope.variables.get(name) {
+                bindings = bindings.var(name.as_str(), read.cut(value));
+            }
+        }
+        // The engine does not report reading its own functions, which a variable may replace.
+        for name in &self.analysis.names {
+            if functions::is_function(name)
+                && let Some(value) = scope.variables.get(name)
+            {
+                bindings = bindings.var(name.as_str(), value.clone());
+            }
+        }
+        bindings
+    }
+
+    /// Runs this expression, or another made from it. ASL gives JSONata no input document.
+    pub(super) fn run(
+        &self,
+        engine: &jlens_core::Expression,
+        input: Option<&Value>,
+        bindings: &Bindings,
+        options: &Options,
+        limits: &Limits,
+        seed: u64,
+    ) -> Result<Option<Value>, EvaluationError> {
+        functions::seed(seed);
+        // Nothing outside sees what an unwinding leaves behind: the engine's state is its own.
+        let outcome = catch_unwind(AssertUnwindSafe(|| {
+            if self.analysis.metered {
+                let mut meter = Meter::new(&self.analysis, limits);
+                engine.evaluate_traced(input, bindings, options, &mut meter)
+            } else {
+                engine.evaluate_with(input, bindings, options)
+            }
+        }));
+        match outcome {
+            Ok(result) => result.map_err(|error| EvaluationError::new(&error)),
+            Err(unwound) if unwound.is::<OverLimit>() => Err(EvaluationError::MemoryLimit),
+            Err(_) => Err(EvaluationError::panicked()),
+        }
+    }
+
+    /// Tells a function from undefined, which the engine's result does not.
+    fn gives_function(&self, bindings: &Bindings, options: &Options, limits: &Limits, seed: u64) -> bool {
+        let text = format!("$type(({}\n)) = 'function'", self.engine.source());
+        let Ok(engine) = jlens_core::Expression::compile(&text) else {
+            return false;
+        };
+        let outcome = self.run(&engine, None, bindings, options, limits, seed);
+        matches!(outcome, Ok(Some(Value::Bool(true))))
+    }
+}
+
+fn states(scope: &JsonataScope<'_>, read: &Read) -> Value {
+    let mut states = Map::new();
+    for name in STATES_MEMBERS {
+        let Some(value) = scope.member(name) else {
+            continue;
+        };
+        match read.fields() {
+            None => states.insert(name.to_owned(), value.clone()),
+            Some(fields) => match fields.get(name) {
+                Some(read) => states.insert(name.to_owned(), read.cut(value)),
+                None => continue,
+            },
+        };
+    }
+    Value::Object(states)
+}

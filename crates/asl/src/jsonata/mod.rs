@@ -1,0 +1,168 @@
+//! JSONata behind one port: version 2.0.6 as AWS runs it, without `$eval`, with AWS's additions.
+//!
+//! An [`Expression`] is compiled once, with its references found; evaluating it borrows the scope and
+//! copies only what the expression reads. Every evaluation runs under [`Limits`] and cannot take the
+//! process down: steps, depth and sizes are bounded, and a panic of the engine becomes an error. The
+//! engine (`jlens-core`) is named in no signature, so that it can be replaced.
+//! There is no clock here: the time of `$now()` comes with the scope, and time is limited by steps or
+//! by an [`Interrupt`] that the caller raises.
+
+mod analysis;
+mod delimiters;
+mod error;
+mod evaluate;
+mod functions;
+mod meter;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use serde_json::Value;
+
+pub use delimiters::{Malformed, is_expression};
+pub use error::{EvaluationError, JsonataError};
+
+use crate::scope::Variables;
+use crate::timestamp::Timestamp;
+
+/// A compiled expression.
+#[derive(Debug, Clone)]
+pub struct Expression(Arc<Compiled>);
+
+#[derive(Debug)]
+struct Compiled {
+    engine: jlens_core::Expression,
+    /// What is read of each variable, so that no more of it is copied.
+    reads: jlens_core::reads::Reads,
+    analysis: analysis::Analysis,
+    references: References,
+}
+
+/// What an expression refers to.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct References {
+    /// Variables, without `$states` and what the expression itself binds, in order of name.
+    pub variables: Vec<Arc<str>>,
+    /// Members of `$states`, such as `input`, in order of name.
+    pub states: BTreeSet<Arc<str>>,
+    /// Whether `$states` is used whole.
+    pub whole_states: bool,
+}
+
+/// What an expression sees.
+#[derive(Clone, Copy)]
+pub struct JsonataScope<'a> {
+    /// `$states.input`
+    pub input: &'a Value,
+    /// `$states.result`, where there is one.
+    pub result: Option<&'a Value>,
+    /// `$states.errorOutput`, in a Catch.
+    pub error_output: Option<&'a Value>,
+    /// `$states.context`
+    pub context: &'a Value,
+    /// `$name`
+    pub variables: &'a dyn Variables,
+    /// The time that `$now()` and `$millis()` tell.
+    pub now: Timestamp,
+}
+
+impl<'a> JsonataScope<'a> {
+    /// A member of `$states`.
+    pub fn member(&self, name: &str) -> Option<&'a Value> {
+        match name {
+            "input" => Some(self.input),
+            "result" => self.result,
+            "errorOutput" => self.error_output,
+            "context" => Some(self.context),
+            _ => None,
+        }
+    }
+}
+
+/// The bounds of one evaluation.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Nodes evaluated and functions called.
+    pub steps_max: u64,
+    /// How deep evaluation may nest.
+    pub depth_max: usize,
+    /// The longest string it may build.
+    pub string_bytes_max: usize,
+    /// The longest array it may build.
+    pub array_items_max: usize,
+    /// The largest result, and the largest arguments of AWS's own functions, as JSON text.
+    pub result_bytes_max: usize,
+    /// All that may be built in one evaluation, as far as it can be told.
+    pub built_bytes_max: usize,
+    /// Stops the evaluation from outside.
+    pub interrupt: Option<Interrupt>,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            steps_max: 5_000_000,
+            depth_max: 2_500,
+            string_bytes_max: 1 << 20,
+            array_items_max: 1_000_000,
+            result_bytes_max: 4 << 20,
+            built_bytes_max: 96 << 20,
+            interrupt: None,
+        }
+    }
+}
+
+/// Ends evaluations that use it, from another thread; AWS allows an expression one second.
+#[derive(Debug, Clone, Default)]
+pub struct Interrupt(jlens_core::CancelToken);
+
+impl Interrupt {
+    /// An interrupt nobody has raised.
+    pub fn new() -> Interrupt {
+        Interrupt::default()
+    }
+
+    /// Ends every evaluation that uses it, as timed out. This cannot be undone.
+    pub fn raise(&self) {
+        self.0.cancel();
+    }
+}
+
+impl Expression {
+    /// Compiles the text between `{%` and `%}`.
+    pub fn compile(text: &str) -> Result<Expression, JsonataError> {
+        let engine = jlens_core::Expression::compile(text).map_err(|error| JsonataError::new(&error))?;
+        let reads = engine.reads_with(functions::bindings());
+        let analysis = analysis::Analysis::of(engine.ast());
+        let references = references(&reads);
+        Ok(Expression(Arc::new(Compiled { engine, reads, analysis, references })))
+    }
+
+    /// The text it was compiled from.
+    pub fn text(&self) -> &str {
+        self.0.engine.source()
+    }
+
+    /// The variables and members of `$states` it refers to.
+    pub fn references(&self) -> &References {
+        &self.0.references
+    }
+}
+
+fn references(reads: &jlens_core::reads::Reads) -> References {
+    let mut references = References::default();
+    for (name, read) in reads.bindings() {
+        match (name.as_str(), read.fields()) {
+            ("states", None) => references.whole_states = true,
+            ("states", Some(fields)) => {
+                references.states = fields.keys().map(|name| name.as_str().into()).collect();
+            }
+            _ if functions::is_function(name) => {}
+            _ => references.variables.push(name.as_str().into()),
+        }
+    }
+    references
+}
+
+#[cfg(test)]
+mod tests;
