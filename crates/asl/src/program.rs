@@ -96,6 +96,8 @@ pub struct State {
     pub workflow: WorkflowId,
     /// Language of its expressions.
     pub query_language: QueryLanguage,
+    /// Names of the workflow variables that its expressions read, sorted.
+    pub variables: Vec<Arc<str>>,
     /// Data flow around the work (fields that a state type lacks stay at their defaults).
     pub flow: DataFlow,
     /// Where to go after success; `Choice`, `Succeed` and `Fail` use `Transition::End`.

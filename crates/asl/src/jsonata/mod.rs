@@ -47,6 +47,8 @@ pub struct References {
     pub states: BTreeSet<Arc<str>>,
     /// Whether `$states` is used whole.
     pub whole_states: bool,
+    /// Names read of the context item, which ASL does not have: `phone` in `phone.number`, in order of name.
+    pub top_level: Vec<Arc<str>>,
 }
 
 /// What an expression sees.
@@ -161,6 +163,9 @@ fn references(reads: &jlens_core::reads::Reads) -> References {
             _ => references.variables.push(name.as_str().into()),
         }
     }
+    let top_level = reads.input().and_then(jlens_core::reads::Read::fields);
+    references.top_level =
+        top_level.into_iter().flat_map(|fields| fields.keys()).map(|name| name.as_str().into()).collect();
     references
 }
 
