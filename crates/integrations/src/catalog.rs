@@ -1,6 +1,7 @@
 //! Which resources exist and which parameters they take: the create-time side of the integrations.
 
-use asl::program::{Pattern, Resource, ResourceKind};
+use asl::diagnostic::Code;
+use asl::resource::{Pattern, Problem, Resource, ResourceCatalog, ResourceKind};
 use serde_json::Value;
 
 use crate::naming::pascal;
@@ -11,15 +12,6 @@ use crate::task::plan;
 /// The integrations of this build, as the validator of definitions sees them.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Catalog;
-
-/// A finding about a Task's resource or parameters.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Problem {
-    /// Field of the state that it is about: `Resource`, `Parameters` or `Arguments`.
-    pub field: &'static str,
-    /// AWS's message.
-    pub message: String,
-}
 
 /// Operations that Step Functions excludes although the service has them ("Unsupported API actions").
 const EXCLUDED: [(&str, &str); 12] = [
@@ -37,28 +29,24 @@ const EXCLUDED: [(&str, &str); 12] = [
     ("rdsdata", "executesql"),
 ];
 
-impl Catalog {
-    /// Everything wrong with a Task's resource and, where they are written as an object, its parameters.
-    pub fn check(&self, resource: &Resource, parameters: Option<&Value>) -> Vec<Problem> {
+impl ResourceCatalog for Catalog {
+    fn check(&self, resource: &Resource, arguments: Option<&Value>) -> Vec<Problem> {
         let ResourceKind::Service { service, action, pattern } = &resource.kind else { return Vec::new() };
-        let unknown = || {
-            let message = format!(
-                "The resource provided {} is not recognized. The value is not a valid resource ARN, or the resource is \
-                 not available in this region.",
-                resource.arn
-            );
-            vec![Problem { field: "Resource", message }]
-        };
         if let Some(name) = unsupported_here(service, action, *pattern) {
             let message = format!("The resource {} is not supported by this server: {name}", resource.arn);
-            return vec![Problem { field: "Resource", message }];
+            return vec![Problem {
+                code: Code::SchemaValidationFailed,
+                message,
+                field: Some("Resource".into()),
+            }];
         }
+        let unknown = || vec![Problem::unknown_resource(&resource.arn)];
         if !pattern_exists(service, action, *pattern) || excluded(service, action) {
             return unknown();
         }
         match plan(service, action) {
-            Some(plan) if !plan.operation.streams() => parameters
-                .map_or_else(Vec::new, |parameters| unknown_members(plan.operation.input(), parameters)),
+            Some(plan) if !plan.operation.streams() => arguments
+                .map_or_else(Vec::new, |arguments| unknown_members(plan.operation.input(), arguments)),
             _ => unknown(),
         }
     }
@@ -107,9 +95,6 @@ fn unknown_members(shape: Option<crate::model::Shape<'_>>, parameters: &Value) -
         .keys()
         .map(|key| key.strip_suffix(".$").unwrap_or(key))
         .filter(|key| !known(key))
-        .map(|key| Problem {
-            field: "Parameters",
-            message: format!("The field '{key}' is not supported by Step Functions"),
-        })
+        .map(|key| Problem::unsupported_field(key, "Parameters"))
         .collect()
 }

@@ -15,7 +15,7 @@ mod sync;
 mod task;
 mod transport;
 
-pub use catalog::{Catalog, Problem};
+pub use catalog::Catalog;
 pub use failure::Failure;
 pub use sync::Observation;
 pub use task::{Call, Integrations, Report, Stage};

@@ -110,14 +110,11 @@ fn nested_description(described: &Value, pattern: Pattern) -> Value {
         "StopDate",
     ];
     let members = SHOWN.iter().filter_map(|name| {
-        let value = described.get(*name)?.clone();
-        let parsed = match (&value, pattern) {
-            (Value::String(text), Pattern::Sync2) if matches!(*name, "Input" | "Output") => {
-                serde_json::from_str(text).unwrap_or(value)
-            }
-            _ => value,
-        };
-        Some((name.to_string(), parsed))
+        let value = described.get(*name)?;
+        let parsed =
+            value.as_str().filter(|_| pattern == Pattern::Sync2 && matches!(*name, "Input" | "Output"));
+        let parsed = parsed.and_then(|text| serde_json::from_str(text).ok());
+        Some((name.to_string(), parsed.unwrap_or_else(|| value.clone())))
     });
     pascal_keys(Value::Object(members.collect()))
 }

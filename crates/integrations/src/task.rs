@@ -5,6 +5,7 @@ use std::sync::Arc;
 use asl::payload::Payload;
 use asl::program::{Pattern, Resource, ResourceKind};
 use bytes::Bytes;
+use md5::{Digest, Md5};
 use serde_json::{Map, Value, json};
 
 use crate::failure::{Dialect, Failure, from_fault, from_function, from_transport};
@@ -218,7 +219,7 @@ fn fill_idempotency_token(native: &mut Value, operation: Operation<'_>, invocati
     let Some(members) = native.as_object_mut() else { return };
     for (name, member) in operation.input().into_iter().flat_map(|shape| shape.members()) {
         if member.reference["idempotencyToken"].as_bool() == Some(true) && !members.contains_key(name) {
-            let token = uuid::Uuid::new_v5(&uuid::Uuid::NAMESPACE_OID, invocation_id.as_bytes());
+            let token = uuid::Builder::from_md5_bytes(Md5::digest(invocation_id).into()).into_uuid();
             members.insert(name.to_string(), token.to_string().into());
         }
     }
