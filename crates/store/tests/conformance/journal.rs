@@ -1,0 +1,183 @@
+//! Turns, pages of history, positions, and what is refused.
+
+use engine::Payload;
+use store::{
+    Batch, CursorMove, Direction, ExecutionStatus, HistoryQuery, MapRunItem, Standing, StoreError, TurnRecord,
+};
+
+use crate::samples::{self, FRANKFURT, Script, json, payload_of, turns};
+use crate::{Backend, conformance};
+
+conformance!(
+    an_execution_is_read_back_as_it_was_written,
+    pages_of_history_show_the_public_events_both_ways,
+    observers_read_by_position_and_remember_it,
+    a_batch_that_breaks_the_rules_writes_nothing,
+    items_of_a_map_run_are_read_in_pages,
+    an_empty_batch_is_no_work,
+);
+
+fn an_execution_is_read_back_as_it_was_written(backend: &dyn Backend) {
+    let mut store = backend.open();
+    let mut scripts = Vec::new();
+    for (name, bytes) in [("none", 0), ("small", 100), ("below", 4000), ("row", 5000), ("large", 262_000)] {
+        let mut start = samples::start(FRANKFURT, "Order", name);
+        start.input = payload_of(bytes, 1);
+        let mut script = Script::new(&*store, start, 0);
+        store.append(&turns([script.started().turn(Standing::Open)])).expect("a commit");
+        let (first, second) = (payload_of(bytes, 2), payload_of(bytes, 3));
+        script.passed(&first).passed(&second).passed(&first);
+        store.append(&turns([script.turn(Standing::Open)])).expect("a commit");
+        script.succeeded(&second);
+        store.append(&turns([script.turn(Standing::Settled)])).expect("a commit");
+        scripts.push(script);
+    }
+    for restart in 0..2 {
+        for script in &scripts {
+            assert_eq!(store.reader().events(script.key).expect("a read"), script.events, "restart {restart}");
+        }
+        assert_eq!(store.verify().expect("verify reads"), []);
+        drop(store);
+        store = backend.open();
+    }
+}
+
+fn pages_of_history_show_the_public_events_both_ways(backend: &dyn Backend) {
+    let mut store = backend.open();
+    let mut script = Script::new(&*store, samples::start(FRANKFURT, "Order", "a"), 0);
+    store.append(&turns([script.started().turn(Standing::Open)])).expect("a commit");
+    for turn in 0..7 {
+        script.passed(&json("1"));
+        if turn % 3 == 0 {
+            script.passed(&json("2"));
+        }
+        store.append(&turns([script.turn(Standing::Open)])).expect("a commit");
+    }
+    // A turn of private events only, after the end.
+    store.append(&turns([script.failed().turn(Standing::Open)])).expect("a commit");
+    store.append(&turns([script.cancelled().turn(Standing::Settled)])).expect("a commit");
+    let reader = store.reader();
+    for direction in [Direction::Forward, Direction::Backward] {
+        let mut expected = script.public();
+        if direction == Direction::Backward {
+            expected.reverse();
+        }
+        for limit in [1, 2, 3, 5, 1000] {
+            let mut query = HistoryQuery { execution: script.key, from: None, direction, limit };
+            let mut found = Vec::new();
+            loop {
+                let page = reader.history(&query).expect("a page");
+                assert!(page.items.len() <= limit as usize);
+                found.extend(page.items);
+                match page.next {
+                    Some(next) => query.from = Some(next),
+                    None => break,
+                }
+            }
+            assert_eq!(found, expected, "{direction:?} by {limit}");
+        }
+    }
+    let nobody = store.keys().draw(&samples::scope(FRANKFURT)).expect("a key");
+    let query = HistoryQuery { execution: nobody, from: None, direction: Direction::Forward, limit: 10 };
+    assert_eq!(reader.history(&query).expect("a page").items, []);
+}
+
+fn observers_read_by_position_and_remember_it(backend: &dyn Backend) {
+    let mut store = backend.open();
+    let mut scripts: Vec<Script> = (0..3)
+        .map(|index| Script::new(&*store, samples::start(FRANKFURT, "Order", &format!("{index}")), 0))
+        .collect();
+    let started: Vec<TurnRecord> = scripts.iter_mut().map(|s| s.started().turn(Standing::Open)).collect();
+    assert_eq!(store.append(&turns(started)).expect("a commit").position, 3);
+    let turn = scripts[1].passed(&payload_of(9000, 1)).turn(Standing::Open);
+    let cursors = vec![CursorMove { name: "logs".into(), position: Some(3) }];
+    let batch = Batch { turns: vec![turn.clone()], cursors, ..Batch::default() };
+    assert_eq!(store.append(&batch).expect("a commit").position, 4);
+    drop(store);
+    let mut store = backend.open();
+    let reader = store.reader();
+    let positions = |after, limit| -> Vec<u64> {
+        reader.journal(after, limit).expect("a page").iter().map(|turn| turn.position).collect()
+    };
+    assert_eq!(positions(0, 10), [1, 2, 3, 4]);
+    assert_eq!(positions(1, 2), [2, 3]);
+    assert!(positions(4, 10).is_empty());
+    let cursor = reader.cursor("logs").expect("a read").expect("a cursor");
+    let read = reader.journal(cursor, 10).expect("a page");
+    assert_eq!((read.len(), read[0].execution), (1, scripts[1].key));
+    assert_eq!(read[0].events[..], turn.events[..]);
+    assert_eq!(reader.cursor("metrics").expect("a read"), None);
+    let cursors = vec![CursorMove { name: "logs".into(), position: None }];
+    store.append(&Batch { cursors, ..Batch::default() }).expect("a commit");
+    assert_eq!(store.reader().cursor("logs").expect("a read"), None);
+    let turn = scripts[2].failed().turn(Standing::Settled);
+    assert_eq!(store.append(&turns([turn])).expect("a commit").position, 5);
+}
+
+fn a_batch_that_breaks_the_rules_writes_nothing(backend: &dyn Backend) {
+    let mut store = backend.open();
+    let mut script = Script::new(&*store, samples::start(FRANKFURT, "Order", "a"), 0);
+    let first = script.started().turn(Standing::Open);
+    store.append(&turns([first])).expect("a commit");
+    let second = script.passed(&json("1")).turn(Standing::Open);
+    let mut other = Script::new(&*store, samples::start(FRANKFURT, "Order", "b"), 0);
+    let fine = other.started().turn(Standing::Open);
+    let with_events = |events: Vec<engine::Event>| TurnRecord { events: events.into(), ..second.clone() };
+    let gap = with_events(vec![second.events[0].clone(), second.events[2].clone()]);
+    let mut abroad = Script::new(&*store, samples::start(samples::DUBLIN, "Order", "c"), 0);
+    abroad.key.scope = script.key.scope;
+    let mut nameless = samples::start(FRANKFURT, "Order", "d");
+    nameless.execution_arn = "arn:aws:states:eu-central-1:000000000000:execution".into();
+    let mut nameless = Script::new(&*store, nameless, 0);
+    for (what, bad) in [
+        ("a gap", gap),
+        ("no events", with_events(Vec::new())),
+        ("another scope", abroad.started().turn(Standing::Open)),
+        ("no name", nameless.started().turn(Standing::Open)),
+    ] {
+        let refused = store.append(&turns([fine.clone(), bad])).expect_err(what);
+        assert!(matches!(refused, StoreError::Refused(_)), "{what}: {refused}");
+    }
+    store.append(&turns([second.clone()])).expect("the store goes on");
+    let refused = store.append(&turns([fine.clone(), second.clone()])).expect_err("the same turn twice");
+    assert!(matches!(refused, StoreError::Refused(_)), "{refused}");
+    assert_eq!(store.reader().execution(other.arn()).expect("a read"), None);
+    assert_eq!(store.reader().events(script.key).expect("a read"), script.events);
+    assert_eq!(store.append(&turns([fine])).expect("a commit").position, 3);
+    assert_eq!(store.verify().expect("verify reads"), []);
+}
+
+fn items_of_a_map_run_are_read_in_pages(backend: &dyn Backend) {
+    let mut store = backend.open();
+    let map_run = |id: &str| format!("arn:aws:states:eu-central-1:000000000000:mapRun:Order/Each:{id}");
+    let item = |id: &str, index: u64, output: Option<Payload>| MapRunItem {
+        map_run_arn: map_run(id).into(),
+        index,
+        execution_arn: samples::execution_arn(FRANKFURT, "Order/Each", &format!("{index}")).into(),
+        status: ExecutionStatus::Succeeded,
+        output,
+    };
+    let items: Vec<MapRunItem> = (0..5).map(|index| item("a", index, Some(payload_of(10, index)))).collect();
+    let mut batch = Batch { items: items.iter().rev().cloned().collect(), ..Batch::default() };
+    batch.items.push(item("b", 0, None));
+    store.append(&batch).expect("a commit");
+    let redriven = MapRunItem { status: ExecutionStatus::Failed, output: None, ..items[2].clone() };
+    store.append(&Batch { items: vec![redriven.clone()], ..Batch::default() }).expect("a commit");
+    drop(store);
+    let store = backend.open();
+    let reader = store.reader();
+    let mut expected = items;
+    expected[2] = redriven;
+    assert_eq!(reader.map_run_items(&map_run("a"), None, 10).expect("a page"), expected);
+    assert_eq!(reader.map_run_items(&map_run("a"), Some(1), 2).expect("a page"), expected[2..4]);
+    assert_eq!(reader.map_run_items(&map_run("b"), None, 10).expect("a page"), [item("b", 0, None)]);
+    assert_eq!(reader.map_run_items(&map_run("c"), None, 10).expect("a page"), []);
+}
+
+fn an_empty_batch_is_no_work(backend: &dyn Backend) {
+    let mut store = backend.open();
+    assert!(Batch::default().is_empty());
+    assert_eq!(store.append(&Batch::default()).expect("a commit").position, 0);
+    store.checkpoint().expect("a checkpoint");
+    assert_eq!(store.reader().journal(0, 10).expect("a page").len(), 0);
+}
