@@ -18,10 +18,16 @@ fn memory_and_sqlite_answer_alike() {
             let (a, b) = (first.append(&batch).expect("a commit"), second.append(&batch).expect("a commit"));
             assert_eq!(a.position, b.position, "seed {seed}");
             let refused = |committed: &store::Committed| -> Vec<_> {
-                committed.conflicts.iter().map(|conflict| (conflict.execution, conflict.existing.clone())).collect()
+                committed
+                    .conflicts
+                    .iter()
+                    .map(|conflict| (conflict.execution, conflict.existing.clone()))
+                    .collect()
             };
             assert_eq!(refused(&a), refused(&b), "seed {seed}");
-            scripts.retain(|script: &Script| a.conflicts.iter().all(|conflict| conflict.execution != script.key));
+            scripts.retain(|script: &Script| {
+                a.conflicts.iter().all(|conflict| conflict.execution != script.key)
+            });
             if dice.roll(5) == 0 {
                 drop((first, second));
                 (first, second) = (sqlite.open(), memory.open());

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use store::{
-    Batch, ExecutionStatus, ExecutionsQuery, ListBy, Parked, Quarantined, QuarantineWrite, Reader, Standing, Store,
+    Batch, ExecutionStatus, ExecutionsQuery, ListBy, Parked, QuarantineWrite, Quarantined, Reader, Standing,
+    Store,
 };
 
 use crate::samples::{self, DUBLIN, FRANKFURT, Script, at, json, turns};
@@ -117,7 +118,10 @@ fn a_row_follows_its_execution_to_the_end_and_back(backend: &dyn Backend) {
     store.append(&turns([script.aborted().turn(Standing::Open)])).expect("a commit");
     store.append(&turns([script.cancelled().turn(Standing::Settled)])).expect("a commit");
     let aborted = row(&*store, &script);
-    assert_eq!((aborted.status, aborted.stop, aborted.redrive_count), (ExecutionStatus::Aborted, Some(at(5)), 1));
+    assert_eq!(
+        (aborted.status, aborted.stop, aborted.redrive_count),
+        (ExecutionStatus::Aborted, Some(at(5)), 1)
+    );
     drop(store);
     let store = backend.open();
     assert_eq!(row(&*store, &script), aborted);
@@ -198,7 +202,8 @@ fn children_are_listed_by_their_map_run_only(backend: &dyn Backend) {
     let mut store = backend.open();
     let map_run = "arn:aws:states:eu-central-1:000000000000:mapRun:Order/Each:5f0c";
     for index in 0..3 {
-        let mut script = Script::new(&*store, samples::child(FRANKFURT, "Order", map_run, index), index as i64);
+        let mut script =
+            Script::new(&*store, samples::child(FRANKFURT, "Order", map_run, index), index as i64);
         store.append(&turns([script.started().turn(Standing::Open)])).expect("a commit");
         assert_eq!(row(&*store, &script).map_run, Some((map_run.into(), index)));
     }
@@ -268,8 +273,12 @@ fn parked_executions_are_found_when_due(backend: &dyn Backend) {
 fn a_quarantined_execution_is_remembered_until_released(backend: &dyn Backend) {
     let mut store = backend.open();
     let script = begin(&mut *store, FRANKFURT, "Order", "a", 0);
-    let entry =
-        Quarantined { execution: script.key, seq: 3, version: "0.1.0".into(), reason: "a slot was empty".into() };
+    let entry = Quarantined {
+        execution: script.key,
+        seq: 3,
+        version: "0.1.0".into(),
+        reason: "a slot was empty".into(),
+    };
     let put = |write| Batch { quarantine: vec![write], ..Batch::default() };
     store.append(&put(QuarantineWrite::Put(entry.clone()))).expect("a commit");
     drop(store);

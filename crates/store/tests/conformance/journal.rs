@@ -34,7 +34,11 @@ fn an_execution_is_read_back_as_it_was_written(backend: &dyn Backend) {
     }
     for restart in 0..2 {
         for script in &scripts {
-            assert_eq!(store.reader().events(script.key).expect("a read"), script.events, "restart {restart}");
+            assert_eq!(
+                store.reader().events(script.key).expect("a read"),
+                script.events,
+                "restart {restart}"
+            );
         }
         assert_eq!(store.verify().expect("verify reads"), []);
         drop(store);

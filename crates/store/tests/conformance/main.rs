@@ -25,7 +25,8 @@ impl Sqlite {
 
 impl Backend for Sqlite {
     fn open(&self) -> Box<dyn Store> {
-        let options = SqliteOptions { durability: store::Durability::ProcessCrashOnly, ..SqliteOptions::default() };
+        let options =
+            SqliteOptions { durability: store::Durability::ProcessCrashOnly, ..SqliteOptions::default() };
         Box::new(SqliteStore::open(&self.0.path().join("data"), &options).expect("the store opens"))
     }
 }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use engine::{DefinitionHash, StateMachineType};
 use store::{
     ActivityRecord, AliasRecord, Batch, Definition, Direction, RegistryKey, RegistryKind, RegistryQuery,
-    RegistryRecord, RegistryWrite, Route, StateMachineRecord, StateMachineStatus, Store, StoreError, TagsRecord,
-    VersionRecord,
+    RegistryRecord, RegistryWrite, Route, StateMachineRecord, StateMachineStatus, Store, StoreError,
+    TagsRecord, VersionRecord,
 };
 
 use crate::samples::{self, DUBLIN, FRANKFURT, at};
@@ -54,7 +54,8 @@ fn put(store: &mut dyn Store, records: impl IntoIterator<Item = RegistryRecord>)
 
 fn records_are_read_back_as_they_were_written(backend: &dyn Backend) {
     let mut store = backend.open();
-    let express = StateMachineRecord { machine_type: StateMachineType::Express, ..machine(FRANKFURT, "Fast") };
+    let express =
+        StateMachineRecord { machine_type: StateMachineType::Express, ..machine(FRANKFURT, "Fast") };
     let alias = AliasRecord {
         arn: samples::machine_arn(FRANKFURT, "Order:live").into(),
         name: "live".into(),
@@ -106,7 +107,9 @@ fn names(store: &dyn Store, mut query: RegistryQuery) -> Vec<String> {
     loop {
         let page = store.reader().registry_page(&query).expect("a page");
         assert!(page.items.len() <= query.limit as usize);
-        found.extend(page.items.iter().map(|record| record.arn().rsplit(':').next().unwrap_or_default().to_owned()));
+        found.extend(
+            page.items.iter().map(|record| record.arn().rsplit(':').next().unwrap_or_default().to_owned()),
+        );
         match page.next {
             Some(next) => query.after = Some(next),
             None => return found,
@@ -136,14 +139,16 @@ fn listings_never_cross_regions(backend: &dyn Backend) {
     }
     assert_eq!(names(&*store, query(RegistryKind::StateMachine, "")), ["a_%", "b", "c"]);
     assert_eq!(names(&*store, query(RegistryKind::StateMachine, "a_")), ["a_%"]);
-    let elsewhere = RegistryQuery { scope: samples::scope("us-east-1"), ..query(RegistryKind::StateMachine, "") };
+    let elsewhere =
+        RegistryQuery { scope: samples::scope("us-east-1"), ..query(RegistryKind::StateMachine, "") };
     assert!(names(&*store, elsewhere).is_empty());
 }
 
 fn a_definition_is_immutable_and_stays_in_its_region(backend: &dyn Backend) {
     let mut store = backend.open();
     let hash = DefinitionHash([3; 32]);
-    let definition = |region: &str, text: &str| Definition { scope: samples::scope(region), hash, text: text.into() };
+    let definition =
+        |region: &str, text: &str| Definition { scope: samples::scope(region), hash, text: text.into() };
     for text in ["{}", "{ }"] {
         let definitions = vec![definition(FRANKFURT, text)];
         store.append(&Batch { definitions, ..Batch::default() }).expect("a commit");
@@ -158,7 +163,12 @@ fn a_definition_is_immutable_and_stays_in_its_region(backend: &dyn Backend) {
 
 fn a_record_with_a_strange_arn_is_refused(backend: &dyn Backend) {
     let mut store = backend.open();
-    for arn in ["", "order", "arn:aws:states:eu-central-1:000000000000:activity:pack", "a:b:c:d:e:stateMachine:x:y:z"] {
+    for arn in [
+        "",
+        "order",
+        "arn:aws:states:eu-central-1:000000000000:activity:pack",
+        "a:b:c:d:e:stateMachine:x:y:z",
+    ] {
         let record = StateMachineRecord { arn: arn.into(), ..machine(FRANKFURT, "Order") };
         let registry = vec![RegistryWrite::Put(RegistryRecord::StateMachine(Arc::new(record)))];
         let refused = store.append(&Batch { registry, ..Batch::default() }).expect_err(arn);

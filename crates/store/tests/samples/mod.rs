@@ -87,7 +87,15 @@ impl Script {
     pub fn new(store: &dyn Store, start: Start, now: i64) -> Script {
         let scope = Scope::of_arn(&start.execution_arn).expect("an ARN");
         let key = store.keys().draw(&scope).expect("a key");
-        Script { key, start: Arc::new(start), seq: 0, history_id: 0, now, pending: Vec::new(), events: Vec::new() }
+        Script {
+            key,
+            start: Arc::new(start),
+            seq: 0,
+            history_id: 0,
+            now,
+            pending: Vec::new(),
+            events: Vec::new(),
+        }
     }
 
     pub fn arn(&self) -> &str {
@@ -100,7 +108,14 @@ impl Script {
         let public = kind.is_public();
         self.history_id += u64::from(public);
         let history_id = public.then_some(self.history_id);
-        self.pending.push(Event { seq: self.seq, frame: FrameId::ROOT, at: at(self.now), history_id, prev, kind });
+        self.pending.push(Event {
+            seq: self.seq,
+            frame: FrameId::ROOT,
+            at: at(self.now),
+            history_id,
+            prev,
+            kind,
+        });
         self.now += 1;
         self
     }
