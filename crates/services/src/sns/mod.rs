@@ -18,6 +18,8 @@ mod refusal;
 mod row;
 mod smtp;
 mod subscriptions;
+#[cfg(test)]
+mod tests;
 mod topics;
 
 use crate::environment::Environment;
