@@ -32,6 +32,8 @@ pub enum Effect {
     },
     /// Start (or find again) a Map Run; answered by MapRunEnded.
     StartMapRun(Box<StartMapRun>),
+    /// Stop a Map Run and its children; answered by TaskCancelled. Owed also after the terminal event.
+    StopMapRun(Box<StopMapRun>),
     /// The execution has ended. The shell tells those who wait for it.
     Finished(Finished),
 }
@@ -96,10 +98,21 @@ pub struct StartMapRun {
     pub map_run_arn: Arc<str>,
     /// Path of the Map state.
     pub state: Arc<str>,
+    /// How often it was redriven; above 0 it exists already and its unsuccessful children go on.
+    pub redrive: u32,
     /// Items, when they come from the state's data.
     pub items: Option<Payload>,
     /// The Map state's effective input: what the ItemReader, ItemSelector and ResultWriter evaluate over.
     pub input: Payload,
+}
+
+/// [`Effect::StopMapRun`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct StopMapRun {
+    /// `seq` of the `MapRunStarted` event.
+    pub task: TaskId,
+    /// ARN of the Map Run.
+    pub map_run_arn: Arc<str>,
 }
 
 /// [`Effect::Finished`].

@@ -350,12 +350,14 @@ events! {
     33 public MapStateStarted {
         /// How many, 0 when an ItemReader will tell.
         length: u32,
-        /// The items (an array, or the object iterated over). Private.
-        items: Payload,
+        /// The items (an array, or the object iterated over), unless an ItemReader reads them. Private.
+        items: Option<Payload>,
         /// Effective input that an ItemSelector looks at. Private.
         input: Payload,
         /// Most iterations at a time; 0: no bound. Private.
         max_concurrency: u32,
+        /// Whether a Map Run does the work. Private.
+        distributed: bool,
     }
     /// All iterations ended well. AWS: MapStateSucceeded.
     34 public MapStateSucceeded {}

@@ -11,7 +11,6 @@
 pub mod configuration;
 pub mod dynamodb;
 pub mod environment;
-pub mod event_pattern;
 mod front;
 pub mod guard;
 pub mod iam;
@@ -21,7 +20,6 @@ mod once;
 pub mod process;
 mod registry;
 pub mod server;
-pub mod sns;
 pub mod sqs;
 pub mod storage;
 pub mod sts;

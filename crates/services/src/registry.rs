@@ -5,7 +5,7 @@ use crate::front::OpenError;
 use crate::lambda::{Lambda, LogWriter};
 use crate::process::Processes;
 use crate::wire::Service;
-use crate::{dynamodb, iam, logs, sns, sqs, sts};
+use crate::{dynamodb, iam, logs, sqs, sts};
 use std::sync::Arc;
 
 /// Opens every service.
@@ -19,7 +19,6 @@ pub(crate) fn open_all(environment: &Environment) -> Result<Vec<Arc<dyn Service>
     Ok(vec![
         Arc::new(logs),
         Arc::new(dynamodb::DynamoDb::open(environment)?),
-        Arc::new(sns::Sns::open(environment.clone())?),
         Arc::new(iam::IamService::new(environment.clone())),
         Arc::new(sts::Sts::new(environment.clone())),
         Arc::new(Lambda::open(environment.clone(), processes, writer)?),

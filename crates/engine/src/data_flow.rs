@@ -1,0 +1,196 @@
+//! Data flow: how a state's input becomes the input of its work, and the work's result the state's output.
+//!
+//! JSONPath: InputPath → Parameters → work → ResultSelector → ResultPath (into the raw input) → OutputPath, with Assign
+//! looking at the raw result. JSONata: Arguments → work → Output and Assign, neither seeing the other. Every variable is read
+//! as it was when the state was entered.
+
+use asl::entropy::SeededEntropy;
+use asl::payload::Payload;
+use asl::program::{Catcher, PathSelector, QueryLanguage, ResultPath, StateKind, Template};
+use asl::template::{self, TemplateError, View};
+use serde_json::{Map, Value};
+
+use crate::context::Moment;
+use crate::fault::Fault;
+use crate::start::Failure;
+use crate::turn::{Passed, Site, Turn};
+use crate::variables::Visible;
+
+impl From<TemplateError> for Fault {
+    fn from(error: TemplateError) -> Fault {
+        match error.error {
+            template::QUERY_EVALUATION => {
+                Fault::Query { text: error.cause, location: error.location.map(|location| location.to_string()) }
+            }
+            template::RUNTIME => Fault::Runtime(error.cause),
+            name => Fault::Named(name, error.cause),
+        }
+    }
+}
+
+/// What an evaluation looks at besides context and variables.
+#[derive(Clone, Copy)]
+pub(crate) struct Sight<'p> {
+    /// `$`, or `$states.input`.
+    pub input: &'p Payload,
+    /// `$states.result`.
+    pub result: Option<&'p Payload>,
+    /// `$states.errorOutput`.
+    pub error_output: Option<&'p Payload>,
+    /// What is special about now.
+    pub moment: Moment,
+}
+
+impl<'p> Sight<'p> {
+    /// Only an input.
+    pub fn of(input: &'p Payload) -> Sight<'p> {
+        Sight { input, result: None, error_output: None, moment: Moment::default() }
+    }
+}
+
+impl<'a> Turn<'a> {
+    /// Evaluates something over a frame's data.
+    pub fn look<R>(
+        &mut self,
+        site: Site<'a>,
+        sight: Sight<'_>,
+        evaluate: impl FnOnce(&View<'_>, &mut SeededEntropy) -> Result<R, TemplateError>,
+    ) -> Result<R, Fault> {
+        let context = self.context(site.frame, sight.moment);
+        let variables = Visible { execution: self.execution, frame: site.frame };
+        let view = View::new(sight.input, &context, &variables, self.at);
+        let view = View { result: sight.result, error_output: sight.error_output, ..view };
+        let result = evaluate(&view, &mut self.entropy).map_err(Fault::from);
+        self.context = Some(context);
+        result
+    }
+
+    /// Evaluates a template.
+    pub fn template(&mut self, site: Site<'a>, template: &Template, sight: Sight<'_>) -> Result<Payload, Fault> {
+        match template {
+            Template::Literal(payload) => Ok(payload.clone()),
+            template => self.look(site, sight, |view, entropy| template::evaluate(template, view, entropy)),
+        }
+    }
+
+    /// The state's input after InputPath.
+    pub fn effective_input(&mut self, site: Site<'a>) -> Result<Payload, Fault> {
+        let input = self.visit(site.frame).input.clone();
+        self.select(site, &site.state.flow.input_path, "InputPath", &input)
+    }
+
+    /// The input of the state's work: Parameters or Arguments over the effective input.
+    pub fn arguments(&mut self, site: Site<'a>, effective: &Payload, moment: Moment) -> Result<Payload, Fault> {
+        match &site.state.flow.arguments {
+            None => Ok(effective.clone()),
+            Some(template) => self.template(site, template, Sight { moment, ..Sight::of(effective) }),
+        }
+    }
+
+    /// Output and assignments of a state whose work gave a result.
+    pub fn pass_on(&mut self, site: Site<'a>, result: Payload) -> Result<Passed, Fault> {
+        match site.state.query_language {
+            QueryLanguage::JsonPath => self.pass_on_by_paths(site, result),
+            QueryLanguage::Jsonata => {
+                let worked =
+                    matches!(site.state.kind, StateKind::Task(_) | StateKind::Parallel(_) | StateKind::Map(_));
+                let input = self.visit(site.frame).input.clone();
+                let sight = Sight { result: worked.then_some(&result), ..Sight::of(&input) };
+                let assigned = self.assignments(site, site.state.flow.assign.as_ref(), sight)?;
+                let output = match &site.state.flow.output {
+                    Some(template) => self.template(site, template, sight)?,
+                    None if worked => result,
+                    None => input,
+                };
+                Ok(Passed { output, assigned })
+            }
+        }
+    }
+
+    fn pass_on_by_paths(&mut self, site: Site<'a>, result: Payload) -> Result<Passed, Fault> {
+        let flow = &site.state.flow;
+        let assigned = self.assignments(site, flow.assign.as_ref(), Sight::of(&result))?;
+        let selected = match &flow.result_selector {
+            Some(template) => self.template(site, template, Sight::of(&result))?,
+            None => result,
+        };
+        let merged = self.merge(site, &flow.result_path, selected)?;
+        let output = self.select(site, &flow.output_path, "OutputPath", &merged)?;
+        Ok(Passed { output, assigned })
+    }
+
+    /// Output and assignments of a state that a catcher leaves.
+    pub fn catch_output(&mut self, site: Site<'a>, catcher: &Catcher, failure: &Failure) -> Result<Passed, Fault> {
+        let error_output = error_output(failure);
+        if site.state.query_language == QueryLanguage::JsonPath {
+            let assigned = self.assignments(site, catcher.assign.as_ref(), Sight::of(&error_output))?;
+            let output = self.merge(site, &catcher.result_path, error_output)?;
+            return Ok(Passed { output, assigned });
+        }
+        let input = self.visit(site.frame).input.clone();
+        let sight = Sight { error_output: Some(&error_output), ..Sight::of(&input) };
+        let assigned = self.assignments(site, catcher.assign.as_ref(), sight)?;
+        let output = match &catcher.output {
+            Some(template) => self.template(site, template, sight)?,
+            None => error_output.clone(),
+        };
+        Ok(Passed { output, assigned })
+    }
+
+    /// Evaluates an Assign.
+    pub fn assignments(
+        &mut self,
+        site: Site<'a>,
+        assign: Option<&Template>,
+        sight: Sight<'_>,
+    ) -> Result<Vec<(std::sync::Arc<str>, Payload)>, Fault> {
+        match assign {
+            None => Ok(Vec::new()),
+            Some(assign) => self.look(site, sight, |view, entropy| template::assign(assign, view, entropy)),
+        }
+    }
+
+    /// Applies InputPath or OutputPath.
+    pub fn select(
+        &mut self,
+        site: Site<'a>,
+        selector: &PathSelector,
+        field: &'static str,
+        payload: &Payload,
+    ) -> Result<Payload, Fault> {
+        match selector {
+            PathSelector::Whole => Ok(payload.clone()),
+            PathSelector::Empty => Ok(Payload::empty_object()),
+            PathSelector::Path(_) => self.look(site, Sight::of(payload), |view, entropy| {
+                template::select(selector, field, payload, view, entropy)
+            }),
+        }
+    }
+
+    /// Applies ResultPath to the raw input.
+    fn merge(&mut self, site: Site<'a>, result_path: &ResultPath, result: Payload) -> Result<Payload, Fault> {
+        let input = &self.visit(site.frame).input;
+        match result_path {
+            ResultPath::Replace => Ok(result),
+            ResultPath::Discard => Ok(input.clone()),
+            ResultPath::At(path) => {
+                let mut document = input.value().clone();
+                path.set(&mut document, result.value().clone())
+                    .map_err(|failure| Fault::Named("States.ResultPathMatchFailure", failure.to_string()))?;
+                Ok(Payload::from_value(document))
+            }
+        }
+    }
+}
+
+/// What a catcher sees; a key is absent if the failure lacks it.
+fn error_output(failure: &Failure) -> Payload {
+    let mut output = Map::new();
+    if let Some(error) = &failure.error {
+        output.insert("Error".into(), Value::from(&**error));
+    }
+    if let Some(cause) = &failure.cause {
+        output.insert("Cause".into(), Value::from(&**cause));
+    }
+    Payload::from_value(Value::Object(output))
+}
