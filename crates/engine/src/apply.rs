@@ -45,7 +45,9 @@ impl Execution {
             | EventKind::ExecutionAborted { .. }
             | EventKind::ExecutionRedriven { .. } => return self.absorb_execution(event),
             EventKind::StateEntered { .. } => self.entered(event),
-            EventKind::StateExited { output, assigned, next, .. } => self.exited(event.frame, output, assigned, next),
+            EventKind::StateExited { output, assigned, next, .. } => {
+                self.exited(event.frame, output, assigned, next)
+            }
             EventKind::StateAborted { .. } => return self.close(event.frame),
             EventKind::TaskTimedOut { .. } => return self.close_below(event.frame),
             EventKind::EvaluationFailed { .. } => self.settle(event.frame),
@@ -65,7 +67,7 @@ impl Execution {
             EventKind::ParallelStateSucceeded {} | EventKind::MapStateSucceeded {} => {}
             EventKind::ParallelStateFailed { .. } | EventKind::MapStateFailed { .. } => {
                 return self.close_below(event.frame);
-            },
+            }
             EventKind::BranchStarted { parent, index, first, input }
             | EventKind::MapIterationStarted { parent, index, first, input, .. } => {
                 self.fork(event, *parent, *index, first, input);
@@ -75,10 +77,14 @@ impl Execution {
                 return self.close(event.frame);
             }
             EventKind::MapRunStarted { map_run_arn } => self.map_run_started(event, map_run_arn, 0),
-            EventKind::MapRunRedriven { map_run_arn, count } => self.map_run_started(event, map_run_arn, *count),
+            EventKind::MapRunRedriven { map_run_arn, count } => {
+                self.map_run_started(event, map_run_arn, *count)
+            }
             EventKind::MapRunSucceeded { output } => self.map_run_ended(event, Some(output.clone())),
             EventKind::MapRunFailed { .. } | EventKind::MapRunAborted {} => self.map_run_ended(event, None),
-            EventKind::WaitScheduled { until } => self.waits(event, Work::Waiting { seq: event.seq, until: *until }),
+            EventKind::WaitScheduled { until } => {
+                self.waits(event, Work::Waiting { seq: event.seq, until: *until })
+            }
             EventKind::RetryScheduled { until, retrier, .. } => return self.retries(event, *until, *retrier),
             EventKind::TaskCancelled { task } => {
                 self.cancelling.remove(task);
@@ -95,10 +101,16 @@ impl Execution {
                 self.frames.push(Some(Box::new(Frame::new(None, 0, Arc::clone(first), start.input.clone()))));
                 self.start = Some(Arc::clone(start));
             }
-            EventKind::ExecutionSucceeded { output } => self.finish(event.at, Finished::Succeeded(output.clone())),
+            EventKind::ExecutionSucceeded { output } => {
+                self.finish(event.at, Finished::Succeeded(output.clone()))
+            }
             EventKind::ExecutionFailed { failure } => return self.stop(event.at, Finished::Failed, failure),
-            EventKind::ExecutionTimedOut { failure } => return self.stop(event.at, Finished::TimedOut, failure),
-            EventKind::ExecutionAborted { failure } => return self.stop(event.at, Finished::Aborted, failure),
+            EventKind::ExecutionTimedOut { failure } => {
+                return self.stop(event.at, Finished::TimedOut, failure);
+            }
+            EventKind::ExecutionAborted { failure } => {
+                return self.stop(event.at, Finished::Aborted, failure);
+            }
             EventKind::ExecutionRedriven { count, deadline } => {
                 self.finished = None;
                 self.ended_at = None;
@@ -139,7 +151,13 @@ impl Execution {
         }));
     }
 
-    fn exited(&mut self, id: FrameId, output: &Payload, assigned: &[(Arc<str>, Payload)], next: &Option<Arc<str>>) {
+    fn exited(
+        &mut self,
+        id: FrameId,
+        output: &Payload,
+        assigned: &[(Arc<str>, Payload)],
+        next: &Option<Arc<str>>,
+    ) {
         self.drop_children(id);
         self.forget(id);
         let Some(frame) = self.frame_mut(id) else { return };
@@ -152,7 +170,8 @@ impl Execution {
         };
         if let (None, Some((parent, _))) = (next, frame.parent) {
             // AWS has no word for the end of a branch; an iteration's is MapIterationSucceeded.
-            if self.work_mut(parent).is_some_and(|work| matches!(work, Work::Fan(fan) if fan.items.is_none())) {
+            if self.work_mut(parent).is_some_and(|work| matches!(work, Work::Fan(fan) if fan.items.is_none()))
+            {
                 self.join(id, None);
             }
         }

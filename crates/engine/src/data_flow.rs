@@ -4,6 +4,8 @@
 //! looking at the raw result. JSONata: Arguments → work → Output and Assign, neither seeing the other. Every variable is read
 //! as it was when the state was entered.
 
+use std::sync::Arc;
+
 use asl::entropy::SeededEntropy;
 use asl::payload::Payload;
 use asl::program::{Catcher, PathSelector, QueryLanguage, ResultPath, StateKind, Template};
@@ -19,9 +21,10 @@ use crate::variables::Visible;
 impl From<TemplateError> for Fault {
     fn from(error: TemplateError) -> Fault {
         match error.error {
-            template::QUERY_EVALUATION => {
-                Fault::Query { text: error.cause, location: error.location.map(|location| location.to_string()) }
-            }
+            template::QUERY_EVALUATION => Fault::Query {
+                text: error.cause,
+                location: error.location.map(|location| location.to_string()),
+            },
             template::RUNTIME => Fault::Runtime(error.cause),
             name => Fault::Named(name, error.cause),
         }
@@ -66,7 +69,12 @@ impl<'a> Turn<'a> {
     }
 
     /// Evaluates a template.
-    pub fn template(&mut self, site: Site<'a>, template: &Template, sight: Sight<'_>) -> Result<Payload, Fault> {
+    pub fn template(
+        &mut self,
+        site: Site<'a>,
+        template: &Template,
+        sight: Sight<'_>,
+    ) -> Result<Payload, Fault> {
         match template {
             Template::Literal(payload) => Ok(payload.clone()),
             template => self.look(site, sight, |view, entropy| template::evaluate(template, view, entropy)),
@@ -80,7 +88,12 @@ impl<'a> Turn<'a> {
     }
 
     /// The input of the state's work: Parameters or Arguments over the effective input.
-    pub fn arguments(&mut self, site: Site<'a>, effective: &Payload, moment: Moment) -> Result<Payload, Fault> {
+    pub fn arguments(
+        &mut self,
+        site: Site<'a>,
+        effective: &Payload,
+        moment: Moment,
+    ) -> Result<Payload, Fault> {
         match &site.state.flow.arguments {
             None => Ok(effective.clone()),
             Some(template) => self.template(site, template, Sight { moment, ..Sight::of(effective) }),
@@ -92,8 +105,10 @@ impl<'a> Turn<'a> {
         match site.state.query_language {
             QueryLanguage::JsonPath => self.pass_on_by_paths(site, result),
             QueryLanguage::Jsonata => {
-                let worked =
-                    matches!(site.state.kind, StateKind::Task(_) | StateKind::Parallel(_) | StateKind::Map(_));
+                let worked = matches!(
+                    site.state.kind,
+                    StateKind::Task(_) | StateKind::Parallel(_) | StateKind::Map(_)
+                );
                 let input = self.visit(site.frame).input.clone();
                 let sight = Sight { result: worked.then_some(&result), ..Sight::of(&input) };
                 let assigned = self.assignments(site, site.state.flow.assign.as_ref(), sight)?;
@@ -120,7 +135,12 @@ impl<'a> Turn<'a> {
     }
 
     /// Output and assignments of a state that a catcher leaves.
-    pub fn catch_output(&mut self, site: Site<'a>, catcher: &Catcher, failure: &Failure) -> Result<Passed, Fault> {
+    pub fn catch_output(
+        &mut self,
+        site: Site<'a>,
+        catcher: &Catcher,
+        failure: &Failure,
+    ) -> Result<Passed, Fault> {
         let error_output = error_output(failure);
         if site.state.query_language == QueryLanguage::JsonPath {
             let assigned = self.assignments(site, catcher.assign.as_ref(), Sight::of(&error_output))?;
@@ -143,7 +163,7 @@ impl<'a> Turn<'a> {
         site: Site<'a>,
         assign: Option<&Template>,
         sight: Sight<'_>,
-    ) -> Result<Vec<(std::sync::Arc<str>, Payload)>, Fault> {
+    ) -> Result<Vec<(Arc<str>, Payload)>, Fault> {
         match assign {
             None => Ok(Vec::new()),
             Some(assign) => self.look(site, sight, |view, entropy| template::assign(assign, view, entropy)),
@@ -183,14 +203,12 @@ impl<'a> Turn<'a> {
     }
 }
 
-/// What a catcher sees; a key is absent if the failure lacks it.
+/// What a catcher sees: always both keys, `null` where the failure lacks one
+/// (recorded: a SendTaskFailure without error and cause gives `{"Error":null,"Cause":null}`).
 fn error_output(failure: &Failure) -> Payload {
+    let text = |text: &Option<Arc<str>>| text.as_deref().map_or(Value::Null, Value::from);
     let mut output = Map::new();
-    if let Some(error) = &failure.error {
-        output.insert("Error".into(), Value::from(&**error));
-    }
-    if let Some(cause) = &failure.cause {
-        output.insert("Cause".into(), Value::from(&**cause));
-    }
+    output.insert("Error".into(), text(&failure.error));
+    output.insert("Cause".into(), text(&failure.cause));
     Payload::from_value(Value::Object(output))
 }

@@ -168,7 +168,9 @@ impl Execution {
             Effect::ScheduleTask(schedule) => schedule.task.0,
             Effect::ObserveTask(observe) => observe.task.0,
             Effect::StartMapRun(start) => start.task.0,
-            Effect::ArmTimer { timer, .. } if timer.kind == TimerKind::Execution => return self.finished.is_none(),
+            Effect::ArmTimer { timer, .. } if timer.kind == TimerKind::Execution => {
+                return self.finished.is_none();
+            }
             Effect::ArmTimer { timer, .. } => timer.seq,
         };
         self.finished.is_none() && self.owner(seq).is_some()
@@ -201,12 +203,14 @@ impl Execution {
 
     fn owed_for_task(&self, visit: &Visit, task: &TaskWork, effects: &mut Vec<Effect>) {
         match &task.handle {
-            Some(handle) if is_observed(&task.resource) => effects.push(Effect::ObserveTask(Box::new(ObserveTask {
-                task: task.task,
-                resource: task.resource.clone(),
-                handle: handle.clone(),
-                credentials_role: task.credentials_role.clone(),
-            }))),
+            Some(handle) if is_observed(&task.resource) => {
+                effects.push(Effect::ObserveTask(Box::new(ObserveTask {
+                    task: task.task,
+                    resource: task.resource.clone(),
+                    handle: handle.clone(),
+                    credentials_role: task.credentials_role.clone(),
+                })))
+            }
             Some(_) => {}
             // A worker has it.
             None if task.started && task.label.family() == TaskFamily::Activity => {}

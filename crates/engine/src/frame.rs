@@ -232,22 +232,28 @@ impl MapRunWork {
 impl Frame {
     /// A frame at the start of its workflow.
     pub fn new(parent: Option<(FrameId, u32)>, last: u64, first: Arc<str>, input: Payload) -> Frame {
-        Frame { parent, last, closed: false, variables: BTreeMap::new(), phase: Phase::Entering { state: first, input } }
+        Frame {
+            parent,
+            last,
+            closed: false,
+            variables: BTreeMap::new(),
+            phase: Phase::Entering { state: first, input },
+        }
     }
 
     /// Whether it can go on without news from the world.
     pub fn is_runnable(&self) -> bool {
         !self.closed
             && match &self.phase {
-            Phase::Entering { .. } => true,
-            Phase::Ended { .. } => self.parent.is_some(),
-            Phase::Visiting(visit) => match &visit.work {
-                Work::Begin => true,
-                Work::Fan(fan) => fan.has_room() || fan.is_complete(),
-                Work::MapRun(run) => run.redriven,
-                Work::Waiting { .. } | Work::Retrying { .. } | Work::Task(_) | Work::Closed => false,
-            },
-        }
+                Phase::Entering { .. } => true,
+                Phase::Ended { .. } => self.parent.is_some(),
+                Phase::Visiting(visit) => match &visit.work {
+                    Work::Begin => true,
+                    Work::Fan(fan) => fan.has_room() || fan.is_complete(),
+                    Work::MapRun(run) => run.redriven,
+                    Work::Waiting { .. } | Work::Retrying { .. } | Work::Task(_) | Work::Closed => false,
+                },
+            }
     }
 
     /// Its visit, while it is in a state.

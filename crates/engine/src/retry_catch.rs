@@ -154,7 +154,9 @@ impl<'a> Turn<'a> {
         for child in children {
             self.abort(child, prev, name.clone());
         }
-        if let Some(state_type @ (StateType::Task | StateType::Wait | StateType::Parallel | StateType::Map)) = state_type {
+        if let Some(state_type @ (StateType::Task | StateType::Wait | StateType::Parallel | StateType::Map)) =
+            state_type
+        {
             self.emit_after(id, prev, EventKind::StateAborted { state_type });
         }
         if let Some(name) = map {
@@ -168,9 +170,11 @@ fn handlers<'a>(site: Site<'a>) -> (&'a [Retrier], &'a [Catcher]) {
         StateKind::Task(task) => (&task.retry, &task.catch),
         StateKind::Parallel(parallel) => (&parallel.retry, &parallel.catch),
         StateKind::Map(map) => (&map.retry, &map.catch),
-        StateKind::Pass(_) | StateKind::Wait(_) | StateKind::Choice(_) | StateKind::Succeed | StateKind::Fail(_) => {
-            (&[], &[])
-        }
+        StateKind::Pass(_)
+        | StateKind::Wait(_)
+        | StateKind::Choice(_)
+        | StateKind::Succeed
+        | StateKind::Fail(_) => (&[], &[]),
     }
 }
 

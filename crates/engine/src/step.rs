@@ -108,7 +108,8 @@ impl<'a> Turn<'a> {
             return Err(Ignored::Duplicate);
         }
         let workflow = self.program.workflows.iter().find(|workflow| workflow.path == start.workflow);
-        let workflow = workflow.unwrap_or_else(|| panic!("the definition has no workflow {}", start.workflow));
+        let workflow =
+            workflow.unwrap_or_else(|| panic!("the definition has no workflow {}", start.workflow));
         let first = Arc::clone(&self.program.state(workflow.start_at).path);
         let deadline = self.deadline(start.machine_type);
         self.emit(FrameId::ROOT, EventKind::ExecutionStarted { start, deadline, first });

@@ -134,11 +134,9 @@ impl<'a> Turn<'a> {
             Phase::Visiting(visit) => match &visit.work {
                 Work::Fan(_) => self.advance_fan(id),
                 Work::MapRun(_) => states::map_run::redrive(self, self.site(id)),
-                Work::Begin
-                | Work::Waiting { .. }
-                | Work::Retrying { .. }
-                | Work::Task(_)
-                | Work::Closed => self.begin(id),
+                Work::Begin | Work::Waiting { .. } | Work::Retrying { .. } | Work::Task(_) | Work::Closed => {
+                    self.begin(id)
+                }
             },
         }
     }
@@ -257,7 +255,11 @@ impl<'a> Turn<'a> {
     /// Refuses a payload above the limit.
     pub fn check_size(&self, payload: &Payload, what: &str) -> Result<(), Fault> {
         let payload_max = self.start().limits.payload_max;
-        if payload_max > 0 && payload.len() as u64 > payload_max { Err(Fault::too_large(what)) } else { Ok(()) }
+        if payload_max > 0 && payload.len() as u64 > payload_max {
+            Err(Fault::too_large(what))
+        } else {
+            Ok(())
+        }
     }
 
     /// What the execution was started with.

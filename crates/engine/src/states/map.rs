@@ -69,7 +69,12 @@ fn check_tolerance<'a>(turn: &mut Turn<'a>, site: Site<'a>, map: &Map, input: &P
 }
 
 /// The items: an array, or with JSONPath also an object, whose members are the items.
-fn items_of<'a>(turn: &mut Turn<'a>, site: Site<'a>, map: &'a Map, input: &Payload) -> Result<Payload, Fault> {
+fn items_of<'a>(
+    turn: &mut Turn<'a>,
+    site: Site<'a>,
+    map: &'a Map,
+    input: &Payload,
+) -> Result<Payload, Fault> {
     let items = match &map.items {
         None => input.clone(),
         Some(Items::Path(path)) => turn.look(site, Sight::of(input), |view, entropy| {
@@ -85,9 +90,10 @@ fn items_of<'a>(turn: &mut Turn<'a>, site: Site<'a>, map: &'a Map, input: &Paylo
         (value, Some(Items::Jsonata(asl::program::Template::Jsonata { field, source, .. })), _) => {
             Err(dynamic::unexpected(source, field, "array", value).into())
         }
-        (value, _, QueryLanguage::Jsonata) => {
-            Err(Fault::Query { text: format!("Map state input must be an array but was: {value}"), location: None })
-        }
+        (value, _, QueryLanguage::Jsonata) => Err(Fault::Query {
+            text: format!("Map state input must be an array but was: {value}"),
+            location: None,
+        }),
         (_, items, QueryLanguage::JsonPath) => {
             let path = match items {
                 Some(Items::Path(path)) => path.text(),
@@ -136,7 +142,9 @@ fn item(items: Option<&Payload>, index: u32) -> Payload {
     let index = index as usize;
     let value = match items.map(Payload::value) {
         Some(Value::Array(items)) => items.get(index).cloned(),
-        Some(Value::Object(items)) => items.iter().nth(index).map(|(key, value)| json!({ "Key": key, "Value": value })),
+        Some(Value::Object(items)) => {
+            items.iter().nth(index).map(|(key, value)| json!({ "Key": key, "Value": value }))
+        }
         _ => None,
     };
     value.map_or_else(Payload::null, Payload::from_value)

@@ -28,7 +28,12 @@ pub fn label_of(map: &Map, name: &str) -> Arc<str> {
     const LABEL_MAX: usize = 40;
     match &map.label {
         Some(label) => Arc::clone(label),
-        None => name.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-' || *c == '_').take(LABEL_MAX).collect::<String>().into(),
+        None => name
+            .chars()
+            .filter(|c| c.is_ascii_alphanumeric() || *c == '-' || *c == '_')
+            .take(LABEL_MAX)
+            .collect::<String>()
+            .into(),
     }
 }
 
@@ -56,6 +61,7 @@ pub(crate) fn ended<'a>(turn: &mut Turn<'a>, site: Site<'a>, result: MapRunResul
 /// After a redrive of the execution the same Map Run goes on.
 pub(crate) fn redrive<'a>(turn: &mut Turn<'a>, site: Site<'a>) {
     let Work::MapRun(run) = &turn.visit(site.frame).work else { return };
-    let kind = EventKind::MapRunRedriven { map_run_arn: Arc::clone(&run.map_run_arn), count: run.redrive + 1 };
+    let kind =
+        EventKind::MapRunRedriven { map_run_arn: Arc::clone(&run.map_run_arn), count: run.redrive + 1 };
     turn.emit(site.frame, kind);
 }

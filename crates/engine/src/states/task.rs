@@ -64,7 +64,12 @@ pub(crate) fn begin<'a>(turn: &mut Turn<'a>, site: Site<'a>, task: &'a Task) -> 
 }
 
 /// The result came.
-pub(crate) fn succeeded<'a>(turn: &mut Turn<'a>, site: Site<'a>, work: &TaskWork, output: Payload) -> Result<(), Fault> {
+pub(crate) fn succeeded<'a>(
+    turn: &mut Turn<'a>,
+    site: Site<'a>,
+    work: &TaskWork,
+    output: Payload,
+) -> Result<(), Fault> {
     let what = match &work.label {
         TaskLabel::Service { resource_type, .. } => resource_type,
         TaskLabel::Lambda | TaskLabel::Activity => &work.resource.arn,
@@ -73,13 +78,20 @@ pub(crate) fn succeeded<'a>(turn: &mut Turn<'a>, site: Site<'a>, work: &TaskWork
         failed(turn, site, work, failure, Stage::Run);
         return Ok(());
     }
-    let kind = EventKind::TaskSucceeded { task: work.task, label: work.label.clone(), output: output.clone() };
+    let kind =
+        EventKind::TaskSucceeded { task: work.task, label: work.label.clone(), output: output.clone() };
     turn.emit(site.frame, kind);
     turn.finish(site, output)
 }
 
 /// The task failed.
-pub(crate) fn failed<'a>(turn: &mut Turn<'a>, site: Site<'a>, work: &TaskWork, failure: Failure, stage: Stage) {
+pub(crate) fn failed<'a>(
+    turn: &mut Turn<'a>,
+    site: Site<'a>,
+    work: &TaskWork,
+    failure: Failure,
+    stage: Stage,
+) {
     let label = work.label.clone();
     let kind = EventKind::TaskFailed { task: work.task, label, failure: failure.clone(), stage };
     turn.emit(site.frame, kind);
@@ -89,7 +101,8 @@ pub(crate) fn failed<'a>(turn: &mut Turn<'a>, site: Site<'a>, work: &TaskWork, f
 /// `TimeoutSeconds` or `HeartbeatSeconds` passed. AWS's event says `States.Timeout` for both.
 pub(crate) fn timed_out<'a>(turn: &mut Turn<'a>, site: Site<'a>, work: &TaskWork, heartbeat: bool) {
     let failure = Failure::named("States.Timeout");
-    let kind = EventKind::TaskTimedOut { task: work.task, label: work.label.clone(), failure: failure.clone() };
+    let kind =
+        EventKind::TaskTimedOut { task: work.task, label: work.label.clone(), failure: failure.clone() };
     turn.emit(site.frame, kind);
     turn.fail(site.frame, failure, heartbeat.then_some(HEARTBEAT_TIMEOUT));
 }
