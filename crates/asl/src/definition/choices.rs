@@ -28,10 +28,6 @@ impl Compiler<'_> {
         let default_broken = fields.object.has("Default") && default.is_none();
         let rules: Option<Vec<ChoiceRule>> = rules.into_iter().collect();
         let rules = rules.filter(|rules| !rules.is_empty() && !default_broken);
-        if rules.is_none() {
-            // Where it could have gone is not known: say nothing about the end of the scope.
-            self.graph().terminal = true;
-        }
         Some(Choice { rules: rules?, default })
     }
 
@@ -176,6 +172,7 @@ impl Compiler<'_> {
                 Some(Operator::ComparePath { operand, relation, to })
             }
             Known::Compare { operand, relation, path: false } => {
+                self.looks_like_path(name, node, &site);
                 let to = match (operand, &node.kind) {
                     (Operand::String, Kind::String(_))
                     | (Operand::Numeric, Kind::Number(_))

@@ -33,8 +33,8 @@ pub(super) struct Compiler<'a> {
     pub(super) assignments: Vec<Assignment>,
     /// Scopes whose outer variables cannot be seen (distributed Maps).
     pub(super) sealed: HashSet<WorkflowId>,
-    /// The scope around a scope.
-    pub(super) parents: HashMap<WorkflowId, WorkflowId>,
+    /// The state and the scope around a scope.
+    pub(super) parents: HashMap<WorkflowId, (StateId, WorkflowId)>,
     state_names: HashSet<String>,
     states: Vec<Option<State>>,
     pub(super) workflows: Vec<Option<Workflow>>,
@@ -161,12 +161,13 @@ impl<'a> Compiler<'a> {
         scope: Scope<'_>,
         parent: Option<(StateId, WorkflowId)>,
     ) {
-        if let Some((_, outer)) = parent {
-            self.parents.insert(layout.workflow, outer);
+        if let Some(parent) = parent {
+            self.parents.insert(layout.workflow, parent);
         }
         self.graphs.push(Graph::default());
         let states_site = fields.site.field("States");
-        let start_at = self.findings.string(fields, "StartAt").map(str::to_owned);
+        // Without states there is nothing it could miss.
+        let start_at = self.findings.string(fields, "StartAt").filter(|_| !layout.states.is_empty());
         if let Some(states) = self.findings.object(fields, "States") {
             if states.object.members.is_empty() {
                 self.findings.schema("Value cannot be empty", &states_site, &states.span);
@@ -177,15 +178,17 @@ impl<'a> Compiler<'a> {
         }
         for state in &layout.states {
             let site = states_site.field(&state.member.key);
+            let before = self.findings.diagnostics.len();
             let compiled = self.state(state, &scope, site);
-            if compiled.is_none() {
+            if compiled.is_none() && self.findings.diagnostics.len() > before {
+                // Too broken to tell whether it ends the scope.
                 self.graph().terminal = true;
             }
             self.states[state.id.0 as usize] = compiled;
         }
         let start_span = fields.object.get("StartAt").map_or(0..0, |node| node.span.clone());
         let start = start_at
-            .and_then(|name| self.target(&name, &scope, None, &fields.site.field("StartAt"), &start_span));
+            .and_then(|name| self.target(name, &scope, None, &fields.site.field("StartAt"), &start_span));
         let graph = self.graphs.pop().unwrap_or_default();
         graph.check(start, layout, &states_site, &mut self.graph_findings);
         self.workflows[layout.workflow.0 as usize] = start.map(|start_at| Workflow {

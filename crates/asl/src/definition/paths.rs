@@ -187,6 +187,7 @@ impl Compiler<'_> {
             if let Some(expression) = self.dynamic_expression(here, node, &site, name) {
                 return Some(expression);
             }
+            self.looks_like_path(name, node, &site);
             return self.findings.string(fields, name).map(|text| Dynamic::Literal(text.into()));
         }
         let field = path_name.filter(|_| here.language == QueryLanguage::JsonPath)?;

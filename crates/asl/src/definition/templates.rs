@@ -121,6 +121,15 @@ impl Compiler<'_> {
         self.findings.warning(Code::NoDollar, message, site, &node.span);
     }
 
+    /// Warns of a path in a field whose name does not end with `Path`.
+    pub(super) fn looks_like_path(&mut self, name: &str, node: &Node, site: &Site) {
+        let Some(text) = node.as_str().filter(|text| is_path_like(text)) else { return };
+        let message = format!(
+            "The value '{text}' of the field '{name}' looks like a path, but the field's name does not end with 'Path'"
+        );
+        self.findings.warning(Code::NoPath, message, site, &node.span);
+    }
+
     /// Warns of paths in a Pass state's `Result`.
     pub(super) fn static_result(&mut self, node: &Node, site: &Site) {
         match &node.kind {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::diagnostic::Code;
 use crate::json::Node;
 use crate::payload::Payload;
-use crate::program::{Program, QueryLanguage, Template, WorkflowId};
+use crate::program::{Program, QueryLanguage, StateId, Template, WorkflowId};
 
 use super::compiler::{Compiler, Here};
 use super::fields::{Fields, Site};
@@ -16,6 +16,7 @@ use super::templates::Available;
 /// One name in one `Assign`.
 pub(super) struct Assignment {
     workflow: WorkflowId,
+    state: StateId,
     name: String,
     site: Site,
     span: Range<usize>,
@@ -43,9 +44,9 @@ impl Compiler<'_> {
             };
             let site = site.field(&member.key);
             self.variable_name(name, &site, &member.key_span);
-            let workflow = here.scope.workflow;
             self.assignments.push(Assignment {
-                workflow,
+                workflow: here.scope.workflow,
+                state: here.id,
                 name: name.to_owned(),
                 site,
                 span: member.key_span.clone(),
@@ -70,16 +71,20 @@ impl Compiler<'_> {
         }
     }
 
-    /// An inner scope may not assign what an outer one assigns, wherever in the outer one that stands.
+    /// An inner scope may not assign what an outer one assigns, wherever in the outer one that stands. The
+    /// Parallel or Map around the inner scope does not count: it assigns when the inner variables are gone
+    /// (recorded: a branch and the Catch of its Parallel assign the same name).
     pub(super) fn check_assignments(&mut self) {
-        let mut assigned: HashMap<WorkflowId, HashSet<&str>> = HashMap::new();
+        let mut assigned: HashMap<(WorkflowId, &str), HashSet<StateId>> = HashMap::new();
         for assignment in &self.assignments {
-            assigned.entry(assignment.workflow).or_default().insert(&assignment.name);
+            let states = assigned.entry((assignment.workflow, &assignment.name)).or_default();
+            states.insert(assignment.state);
         }
         for assignment in &self.assignments {
             let mut inner = assignment.workflow;
-            while let Some(outer) = self.outer(inner) {
-                if assigned.get(&outer).is_some_and(|names| names.contains(assignment.name.as_str())) {
+            while let Some((container, outer)) = self.outer(inner) {
+                let by = assigned.get(&(outer, assignment.name.as_str()));
+                if by.is_some_and(|states| states.iter().any(|state| *state != container)) {
                     let message = format!(
                         "The variable name '{}' was already defined in a parent scope.",
                         assignment.name
@@ -97,8 +102,8 @@ impl Compiler<'_> {
         }
     }
 
-    /// The scope whose variables a scope sees.
-    fn outer(&self, scope: WorkflowId) -> Option<WorkflowId> {
+    /// The scope whose variables a scope sees, and the state of it that holds the scope.
+    fn outer(&self, scope: WorkflowId) -> Option<(StateId, WorkflowId)> {
         if self.sealed.contains(&scope) {
             return None;
         }
