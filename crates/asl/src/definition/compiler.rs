@@ -6,8 +6,7 @@ use std::sync::Arc;
 use crate::diagnostic::{Code, Diagnostic};
 use crate::json::{Kind, Member, Node};
 use crate::program::{
-    DataFlow, Program, QueryLanguage, State, StateId, StateKind, StateMachineType, Transition, Workflow,
-    WorkflowId,
+    Program, QueryLanguage, State, StateId, StateKind, StateMachineType, Transition, Workflow, WorkflowId,
 };
 
 use super::CompileOptions;
@@ -269,7 +268,7 @@ impl<'a> Compiler<'a> {
             workflow: scope.workflow,
             query_language: here.language,
             variables: references.into_iter().map(Arc::from).collect(),
-            flow: flow.unwrap_or_else(DataFlow::default),
+            flow: flow.unwrap_or_default(),
             next: next?,
             kind: kind?,
         })
@@ -277,7 +276,7 @@ impl<'a> Compiler<'a> {
 
     fn state_type<'n>(&mut self, fields: &Fields<'n>) -> Option<&'n str> {
         let name = self.findings.string(fields, "Type")?;
-        if super::states::is_type(name) {
+        if super::matrix::is_type(name) {
             return Some(name);
         }
         let span = &fields.object.get("Type")?.span;

@@ -18,6 +18,7 @@ mod fields;
 mod graph;
 mod layout;
 mod map;
+mod matrix;
 mod paths;
 mod states;
 mod templates;

@@ -1,4 +1,4 @@
-//! The state types but Map and Choice, and which fields each type has.
+//! The state types but Map and Choice.
 
 use crate::program::{Dynamic, Fail, Parallel, Pass, QueryLanguage, StateMachineType, Task, Template, Wait};
 use crate::resource::{Pattern, Resource, ResourceKind};
@@ -7,129 +7,8 @@ use crate::timestamp::Timestamp;
 use super::compiler::{Compiler, Here, Scope};
 use super::fields::{Bounds, SECONDS_MAX};
 use super::layout::ScopeLayout;
+use super::matrix::{JSONATA_ONLY, JSONPATH_ONLY, has_field};
 use super::templates::Available;
-
-/// Fields of each type; `Type`, `Comment` and `QueryLanguage` are everywhere.
-fn fields_of(state_type: &str) -> &'static [&'static str] {
-    match state_type {
-        "Task" => &[
-            "InputPath",
-            "OutputPath",
-            "ResultPath",
-            "Parameters",
-            "Arguments",
-            "Output",
-            "Assign",
-            "Resource",
-            "Credentials",
-            "ResultSelector",
-            "Retry",
-            "Catch",
-            "TimeoutSeconds",
-            "TimeoutSecondsPath",
-            "HeartbeatSeconds",
-            "HeartbeatSecondsPath",
-            "Next",
-            "End",
-        ],
-        "Parallel" => &[
-            "InputPath",
-            "OutputPath",
-            "ResultPath",
-            "Parameters",
-            "Arguments",
-            "Output",
-            "Assign",
-            "ResultSelector",
-            "Retry",
-            "Catch",
-            "Branches",
-            "Next",
-            "End",
-        ],
-        "Map" => &[
-            "InputPath",
-            "OutputPath",
-            "ResultPath",
-            "Parameters",
-            "Output",
-            "Assign",
-            "ResultSelector",
-            "Retry",
-            "Catch",
-            "ItemProcessor",
-            "Iterator",
-            "ItemsPath",
-            "Items",
-            "ItemSelector",
-            "ItemReader",
-            "ItemBatcher",
-            "ResultWriter",
-            "MaxConcurrency",
-            "MaxConcurrencyPath",
-            "ToleratedFailurePercentage",
-            "ToleratedFailurePercentagePath",
-            "ToleratedFailureCount",
-            "ToleratedFailureCountPath",
-            "Label",
-            "Next",
-            "End",
-        ],
-        "Pass" => &[
-            "InputPath",
-            "OutputPath",
-            "Result",
-            "ResultPath",
-            "Parameters",
-            "Output",
-            "Assign",
-            "Next",
-            "End",
-        ],
-        "Wait" => &[
-            "InputPath",
-            "OutputPath",
-            "Output",
-            "Assign",
-            "Seconds",
-            "Timestamp",
-            "SecondsPath",
-            "TimestampPath",
-            "Next",
-            "End",
-        ],
-        "Choice" => &["InputPath", "OutputPath", "Output", "Assign", "Choices", "Default"],
-        "Succeed" => &["InputPath", "OutputPath", "Output"],
-        "Fail" => &["Error", "Cause", "ErrorPath", "CausePath"],
-        _ => &[],
-    }
-}
-
-const JSONPATH_ONLY: [&str; 16] = [
-    "InputPath",
-    "OutputPath",
-    "ResultPath",
-    "Parameters",
-    "ResultSelector",
-    "Result",
-    "ItemsPath",
-    "TimeoutSecondsPath",
-    "HeartbeatSecondsPath",
-    "SecondsPath",
-    "TimestampPath",
-    "MaxConcurrencyPath",
-    "ToleratedFailurePercentagePath",
-    "ToleratedFailureCountPath",
-    "ErrorPath",
-    "CausePath",
-];
-
-const JSONATA_ONLY: [&str; 3] = ["Arguments", "Output", "Items"];
-
-/// Whether it is one of the eight.
-pub(super) fn is_type(name: &str) -> bool {
-    !fields_of(name).is_empty()
-}
 
 impl Compiler<'_> {
     /// Refuses fields that the type or the language does not have; AWS's location is the state.
@@ -137,8 +16,7 @@ impl Compiler<'_> {
         let fields = &here.fields;
         for member in &fields.object.members {
             let name = member.key.as_str();
-            let common = matches!(name, "Type" | "Comment" | "QueryLanguage");
-            if !common && !fields_of(state_type).contains(&name) {
+            if !has_field(state_type, name) {
                 self.findings.schema(
                     format!("Field '{name}' is not supported"),
                     &fields.site,
