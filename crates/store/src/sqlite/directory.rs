@@ -61,10 +61,7 @@ fn create(directory: &Path) -> std::io::Result<()> {
 
 fn lock(directory: &Path, pid_path: &Path) -> Result<Connection, StoreError> {
     let path = directory.join("passo.lock");
-    let connection = Connection::open(&path).map_err(|error| match error.sqlite_error_code() {
-        Some(ErrorCode::CannotOpen) => StoreError::Permission { path: path.clone() },
-        _ => failure::classify(error, &path, Doing::Work),
-    })?;
+    let connection = Connection::open(&path).map_err(|error| failure::classify_open(error, &path))?;
     let held = connection
         .busy_timeout(Duration::ZERO)
         .and_then(|()| connection.execute_batch("PRAGMA journal_mode=MEMORY; BEGIN EXCLUSIVE"));

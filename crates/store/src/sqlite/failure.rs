@@ -3,6 +3,7 @@
 //! Invariant: `Full`, `Permission` and `Refused` mean that nothing was written; whatever else goes wrong while a commit
 //! is under way is `Unknown`.
 
+use std::fs::OpenOptions;
 use std::path::Path;
 
 use rusqlite::{Error, ErrorCode};
@@ -31,6 +32,17 @@ pub(super) fn classify(error: Error, path: &Path, doing: Doing) -> StoreError {
         Some(ErrorCode::ConstraintViolation) => StoreError::Refused(reason),
         _ if doing == Doing::Commit => StoreError::Unknown { reason },
         _ => StoreError::Io { path, reason },
+    }
+}
+
+/// The same for a file that could not be opened. SQLite does not say why, so the system is asked once more.
+pub(super) fn classify_open(error: Error, path: &Path) -> StoreError {
+    if error.sqlite_error_code() != Some(ErrorCode::CannotOpen) {
+        return classify(error, path, Doing::Work);
+    }
+    match OpenOptions::new().read(true).append(true).create(true).open(path) {
+        Err(why) => classify_io(&why, path),
+        Ok(_) => StoreError::Io { path: path.to_path_buf(), reason: error.to_string() },
     }
 }
 

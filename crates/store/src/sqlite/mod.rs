@@ -117,10 +117,7 @@ fn connect(path: &Path, flags: OpenFlags, options: &SqliteOptions) -> Result<Con
         Some(vfs) => Connection::open_with_flags_and_vfs(path, flags, vfs.as_str()),
         None => Connection::open_with_flags(path, flags),
     };
-    opened.map_err(|error| match error.sqlite_error_code() {
-        Some(rusqlite::ErrorCode::CannotOpen) => StoreError::Permission { path: path.into() },
-        _ => failure::classify(error, path, Doing::Work),
-    })
+    opened.map_err(|error| failure::classify_open(error, path))
 }
 
 fn read_scopes(connection: &Connection) -> rusqlite::Result<Vec<Scope>> {

@@ -85,8 +85,7 @@ impl SqliteReader {
         let mut turns = statement.query(values).map_err(|error| self.fail(error))?;
         while let Some(row) = turns.next().map_err(|error| self.fail(error))? {
             let seq = row.get(0).map_err(|error| self.fail(error))?;
-            let blob =
-                row.get_ref(1).and_then(|blob| Ok(blob.as_blob()?)).map_err(|error| self.fail(error))?;
+            let blob = bytes_of(row, 1).map_err(|error| self.fail(error))?;
             match each(self.decode(connection, key, seq, blob)?) {
                 Enough::No => {}
                 Enough::Yes => break,
@@ -129,7 +128,7 @@ impl SqliteReader {
         let sql = "SELECT bytes FROM payloads WHERE scope = ?1 AND execution = ?2 AND n = ?3";
         let read = || {
             let values = params![key.scope.0, key.number, number];
-            connection.prepare_cached(sql)?.query_row(values, |row| row.get(0)).optional()
+            connection.prepare_cached(sql)?.query_row(values, |row| Ok(bytes_of(row, 0)?.to_vec())).optional()
         };
         read().map_err(|error| self.fail(error))
     }
@@ -144,7 +143,8 @@ impl SqliteReader {
             for execution in keys {
                 let sql = "SELECT seq, turn FROM journal WHERE scope = ?1 AND execution = ?2 ORDER BY seq";
                 let values = params![execution.scope.0, execution.number];
-                let turns = self.query(connection, sql, values, |row| Ok((row.get(0)?, row.get(1)?)))?;
+                let turns =
+                    self.query(connection, sql, values, |row| Ok((row.get(0)?, bytes_of(row, 1)?.to_vec())))?;
                 let row = rows::by_key(connection, execution).map_err(|error| self.fail(error))?;
                 let sql = "SELECT 1 FROM open WHERE scope = ?1 AND execution = ?2";
                 let open = !self.query(connection, sql, values, |_| Ok(()))?.is_empty();
@@ -301,7 +301,7 @@ impl Reader for SqliteReader {
         let sql = "SELECT position, scope, execution, seq, turn FROM journal WHERE position > ?1
                    ORDER BY position LIMIT ?2";
         let after = after.min(i64::MAX as u64);
-        let read = |row: &Row<'_>| Ok((row.get(0)?, key(row, 1)?, row.get(3)?, row.get::<_, Vec<u8>>(4)?));
+        let read = |row: &Row<'_>| Ok((row.get(0)?, key(row, 1)?, row.get(3)?, bytes_of(row, 4)?.to_vec()));
         self.with(|connection| {
             let turns = self.query(connection, sql, params![after, limit.min(LIMIT_MAX)], read)?;
             let decode = |(position, execution, seq, blob): (u64, ExecutionKey, u64, Vec<u8>)| {
@@ -407,6 +407,11 @@ fn list_statement(query: &ExecutionsQuery, list: i64, limit: usize) -> (String, 
     sql.push_str(" ORDER BY e.start DESC, e.number DESC LIMIT ?");
     values.push((limit as i64 + 1).into());
     (sql, values)
+}
+
+/// Bytes whatever SQLite thinks they are; a number has none, which the decoder refuses.
+fn bytes_of<'a>(row: &'a Row<'_>, column: usize) -> rusqlite::Result<&'a [u8]> {
+    Ok(row.get_ref(column)?.as_bytes().unwrap_or_default())
 }
 
 fn key(row: &Row<'_>, column: usize) -> rusqlite::Result<ExecutionKey> {
