@@ -45,6 +45,7 @@ pub struct Services {
 pub(crate) struct Front {
     environment: Environment,
     services: BTreeMap<&'static str, Arc<dyn Service>>,
+    compute: registry::Compute,
 }
 
 impl Services {
@@ -52,9 +53,9 @@ impl Services {
     pub fn open(config: ServicesConfig) -> Result<Self, OpenError> {
         let iam = Arc::new(Iam::open(&config)?);
         let environment = Environment::new(config, iam);
-        let opened = registry::open_all(&environment)?;
+        let (opened, compute) = registry::open_all(&environment)?;
         let services = opened.into_iter().map(|service| (service.name(), service)).collect();
-        let front = Arc::new(Front { environment, services });
+        let front = Arc::new(Front { environment, services, compute });
         front.environment.attach(Arc::downgrade(&front));
         front.services.values().for_each(|service| service.start());
         Ok(Self { front })
@@ -68,6 +69,11 @@ impl Services {
     /// Users, roles, policies, credentials, and the evaluation of permissions.
     pub fn iam(&self) -> &Arc<Iam> {
         self.front.environment.iam()
+    }
+
+    /// How user code runs here, for those who tell the operator.
+    pub fn compute(&self) -> &registry::Compute {
+        &self.front.compute
     }
 
     /// What every service shares.

@@ -10,6 +10,7 @@
 
 pub mod configuration;
 pub mod dynamodb;
+pub mod ecs;
 pub mod environment;
 mod front;
 pub mod guard;
@@ -29,4 +30,5 @@ pub use configuration::{EcsMode, Enforce, ServicesConfig, Smtp};
 pub use environment::{Clock, Environment};
 pub use front::{OpenError, Services};
 pub use guard::{AllowedHosts, guard};
+pub use registry::Compute;
 pub use wire::route::{ServiceName, route};

@@ -1,5 +1,6 @@
 //! Which services there are. To add one: a line in [`open_all`].
 
+use crate::ecs::Ecs;
 use crate::environment::Environment;
 use crate::front::OpenError;
 use crate::lambda::{Lambda, LogWriter};
@@ -8,20 +9,33 @@ use crate::wire::Service;
 use crate::{dynamodb, iam, logs, sqs, sts};
 use std::sync::Arc;
 
+/// The services that run user code, which say more than their wire protocol does.
+#[derive(Clone)]
+pub struct Compute {
+    /// Lambda: which interpreters its functions run with.
+    pub lambda: Lambda,
+    /// ECS: whether tasks run as containers or as processes.
+    pub ecs: Ecs,
+}
+
 /// Opens every service.
-pub(crate) fn open_all(environment: &Environment) -> Result<Vec<Arc<dyn Service>>, OpenError> {
+pub(crate) fn open_all(environment: &Environment) -> Result<(Vec<Arc<dyn Service>>, Compute), OpenError> {
     // First those whose sinks the others are given through the environment.
     let logs = logs::Logs::open(environment.clone())?;
     environment.attach_logs(logs.sink());
     let processes = Processes::open(&environment.config().data_dir)
         .map_err(|error| OpenError::Service { service: "processes", reason: error.to_string() })?;
     let writer = LogWriter::new(environment.clone());
-    Ok(vec![
+    let lambda = Lambda::open(environment.clone(), Arc::clone(&processes), Arc::clone(&writer))?;
+    let ecs = Ecs::open(environment.clone(), processes, writer, lambda.clone())?;
+    let services: Vec<Arc<dyn Service>> = vec![
+        Arc::new(lambda.clone()),
+        Arc::new(ecs.clone()),
         Arc::new(logs),
         Arc::new(dynamodb::DynamoDb::open(environment)?),
         Arc::new(iam::IamService::new(environment.clone())),
         Arc::new(sts::Sts::new(environment.clone())),
-        Arc::new(Lambda::open(environment.clone(), processes, writer)?),
         Arc::new(sqs::Sqs::open(environment.clone())?),
-    ])
+    ];
+    Ok((services, Compute { lambda, ecs }))
 }

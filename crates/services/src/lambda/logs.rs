@@ -129,10 +129,14 @@ async fn send(environment: &Environment, stream: &LogStream, events: Events, kno
         known.clear();
     }
     if known.insert(key(stream)) {
-        // Both may be there already, and that is fine; if they could not be made, PutLogEvents tells.
-        let _ = call(environment, stream, "CreateLogGroup", json!({"logGroupName": stream.group})).await;
         let names = json!({"logGroupName": stream.group, "logStreamName": stream.stream});
-        let _ = call(environment, stream, "CreateLogStream", names).await;
+        let made = call(environment, stream, "CreateLogStream", names.clone()).await;
+        // The group is only made where it is missing, since a role may well be allowed to write and not to make one.
+        if made.is_err_and(|error| error.short_code() == "ResourceNotFoundException") {
+            let _ = call(environment, stream, "CreateLogGroup", json!({"logGroupName": stream.group})).await;
+            // If it could not be made, PutLogEvents tells.
+            let _ = call(environment, stream, "CreateLogStream", names).await;
+        }
     }
     let mut rest = events.into_iter().peekable();
     while rest.peek().is_some() {

@@ -82,6 +82,11 @@ impl Lambda {
         }
     }
 
+    /// The interpreter of a family.
+    pub(crate) async fn interpreter_of(&self, family: Family) -> Result<Interpreter, String> {
+        self.inner.interpreters.find(family).await
+    }
+
     /// What the operator should know: interpreters that are not the ones asked for, processes that are not separated.
     pub fn warnings(&self) -> Vec<String> {
         let mut warnings = self.inner.interpreters.warnings();

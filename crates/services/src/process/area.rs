@@ -15,6 +15,9 @@ use std::sync::Mutex;
 /// hold the descriptor open for writing, and the kernel refuses to execute such a file (ETXTBSY).
 pub(super) static WRITING_OR_FORKING: Mutex<()> = Mutex::new(());
 
+/// The file of an area outside of its data directory that names that directory.
+const OWNER: &str = "owner";
+
 /// The directories of user code below one root.
 #[derive(Debug)]
 pub struct Area {
@@ -31,7 +34,12 @@ impl Area {
         } else {
             data_directory.join("run")
         };
+        if super::identity::server_is_root() {
+            remove_abandoned(Path::new("/var/tmp"));
+        }
         passage(&root)?;
+        fs::write(root.join(OWNER), fs::canonicalize(data_directory)?.as_os_str().as_encoded_bytes())?;
+        fs::set_permissions(root.join(OWNER), fs::Permissions::from_mode(0o600))?;
         let area = Self { root };
         for name in ["tmp", "bundles"] {
             passage(&area.root.join(name))?;
@@ -127,6 +135,22 @@ fn owned(path: &Path, mode: u32) -> io::Result<()> {
         return Err(io::Error::other(format!("{} is not a directory of this server's user", path.display())));
     }
     fs::set_permissions(path, fs::Permissions::from_mode(mode))
+}
+
+/// Removes the areas of data directories that are gone.
+fn remove_abandoned(parent: &Path) {
+    use std::os::unix::ffi::OsStringExt;
+    for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
+        let path = entry.path();
+        let is_ours = entry.file_name().to_string_lossy().starts_with("passo-")
+            && fs::symlink_metadata(&path).is_ok_and(|metadata| {
+                metadata.is_dir() && metadata.uid() == super::identity::effective_uid()
+            });
+        let Some(owner) = fs::read(path.join(OWNER)).ok().filter(|_| is_ours) else { continue };
+        if !Path::new(&std::ffi::OsString::from_vec(owner)).exists() {
+            let _ = fs::remove_dir_all(path);
+        }
+    }
 }
 
 fn clear(directory: &Path, keep: impl Fn(&str) -> bool) -> io::Result<()> {

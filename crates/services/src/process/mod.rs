@@ -95,8 +95,17 @@ impl Processes {
     }
 }
 
-/// Where the operator's shell finds programs. The one thing this crate takes from the server's environment, because
-/// no configuration file could know it better.
+/// Where the operator's shell finds programs. This and [`engine_addresses`] are all that this crate takes from the
+/// server's environment, because no configuration could know it better.
 pub fn search_path() -> std::ffi::OsString {
     std::env::var_os("PATH").unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".into())
+}
+
+/// Where container engines listen; what the operator's shell says comes first.
+pub fn engine_addresses() -> Vec<String> {
+    let named = std::env::var("DOCKER_HOST").ok().filter(|address| !address.is_empty());
+    let runtime =
+        std::env::var("XDG_RUNTIME_DIR").ok().map(|directory| format!("{directory}/podman/podman.sock"));
+    let usual = ["/var/run/docker.sock".to_owned(), "/run/podman/podman.sock".to_owned()];
+    named.into_iter().chain(usual).chain(runtime).collect()
 }
