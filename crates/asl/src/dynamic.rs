@@ -25,7 +25,7 @@ pub fn integer(
     match dynamic {
         Dynamic::Literal(value) => Ok(*value),
         Dynamic::Path { field: path_field, source, path } => {
-            let value = bare_path(path, source, view, entropy)?;
+            let value = template::path(path, path_field, source, view, entropy)?;
             let Some(value) = whole(&value) else {
                 let shown = java_string(&value);
                 return Err(TemplateError::runtime(format!(
@@ -58,7 +58,7 @@ pub fn percentage(
     let value = match dynamic {
         Dynamic::Literal(value) => *value,
         Dynamic::Path { field: path_field, source, path } => {
-            let value = bare_path(path, source, view, entropy)?;
+            let value = template::path(path, path_field, source, view, entropy)?;
             let number = value.as_f64().or_else(|| value.as_str().and_then(|text| text.trim().parse().ok()));
             number.filter(|number: &f64| number.is_finite()).ok_or_else(|| {
                 let shown = java_string(&value);
@@ -189,17 +189,6 @@ fn wait_input<'a>(
     path.evaluate(&view.scope(), entropy).map_err(|_| {
         TemplateError::runtime(format!("The {field} parameter does not reference an input value: {source}"))
     })
-}
-
-/// A path of a number, whose absence is told in Jayway's words.
-fn bare_path<'a>(
-    path: &crate::intrinsic::PathOrIntrinsic,
-    source: &str,
-    view: &View<'a>,
-    entropy: &mut dyn Entropy,
-) -> Result<Cow<'a, Value>, TemplateError> {
-    path.evaluate(&view.scope(), entropy)
-        .map_err(|error| TemplateError::runtime(format!("Invalid path '{source}' : {error}")))
 }
 
 /// An integer as Java's `Long.parseLong` and Jackson would take it: a whole number, or a text of one.

@@ -203,7 +203,7 @@ fn jsonata<'a>(
     }
 }
 
-/// Evaluates a path or an intrinsic function that stands in `field`.
+/// Evaluates a path or an intrinsic function that stands in `field`: a template's key with its `.$`, or a field.
 pub fn path<'a>(
     expression: &PathOrIntrinsic,
     field: &str,
@@ -212,7 +212,11 @@ pub fn path<'a>(
     entropy: &mut dyn Entropy,
 ) -> Result<Cow<'a, Value>, TemplateError> {
     expression.evaluate(&view.scope(), entropy).map_err(|error| match &error {
-        IntrinsicError::Path(_) => TemplateError::path(source, field, view.input.text()),
+        // Only the keys of payload templates are named; of fields such as OutputPath AWS shows Jayway's words.
+        IntrinsicError::Path(_) if field.ends_with(".$") => {
+            TemplateError::path(source, field, view.input.text())
+        }
+        IntrinsicError::Path(error) => TemplateError::runtime(format!("Invalid path '{source}' : {error}")),
         IntrinsicError::Argument { .. } | IntrinsicError::Function { .. } => {
             TemplateError { error: error.error_name(), cause: error.to_string(), location: None }
         }

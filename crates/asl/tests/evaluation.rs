@@ -161,10 +161,7 @@ fn selectors_share_what_they_take_whole() {
     assert_eq!(output.text(), "{}");
     let error =
         select(&flow.input_path, "InputPath", &Payload::empty_object(), &world.view(), entropy).unwrap_err();
-    assert_eq!(
-        error.cause,
-        "The JSONPath '$.a' specified for the field 'InputPath' could not be found in the input '{}'"
-    );
+    assert_eq!(error.cause, "Invalid path '$.a' : No results for path: $['a']");
 }
 
 /// operator, its operand, `$.x`, whether it holds

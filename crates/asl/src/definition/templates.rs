@@ -2,6 +2,7 @@
 //!
 //! Parts without an expression become one shared literal, however large they are.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use crate::diagnostic::Code;
@@ -70,6 +71,7 @@ impl Compiler<'_> {
             }
             Kind::Object(object) => {
                 let mut compiled: Vec<(Arc<str>, &Node, Option<Template>)> = Vec::new();
+                let keys: HashSet<&str> = object.members.iter().map(|member| member.key.as_str()).collect();
                 for member in object.effective() {
                     let key = member.key.as_str();
                     let Some(name) = key.strip_suffix(".$") else {
@@ -81,7 +83,7 @@ impl Compiler<'_> {
                         ));
                         continue;
                     };
-                    if object.has(name) {
+                    if keys.contains(name) {
                         let message = format!("The fields '{name}' and '{key}' cannot be used together");
                         self.findings.schema(message, site, &member.key_span);
                     }
@@ -217,8 +219,12 @@ impl Compiler<'_> {
         let mut refuse = |message: String| {
             self.findings.error(Code::UnsupportedJsonataExpression, message, site, &node.span);
         };
-        for name in &references.top_level {
-            refuse(format!("Reference to '{name}' at the top level is not supported."));
+        if references.root {
+            refuse("Reference to '$$' is not supported.".to_owned());
+        } else {
+            for name in &references.top_level {
+                refuse(format!("Reference to '{name}' at the top level is not supported."));
+            }
         }
         for field in &references.states {
             let exists = match &**field {

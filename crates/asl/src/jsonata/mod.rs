@@ -49,6 +49,8 @@ pub struct References {
     pub whole_states: bool,
     /// Names read of the context item, which ASL does not have: `phone` in `phone.number`, in order of name.
     pub top_level: Vec<Arc<str>>,
+    /// Whether `$$`, the context item of the whole, is used.
+    pub root: bool,
 }
 
 /// What an expression sees.
@@ -136,7 +138,8 @@ impl Expression {
         let engine = jlens_core::Expression::compile(text).map_err(|error| JsonataError::new(&error))?;
         let reads = engine.reads_with(functions::bindings());
         let analysis = analysis::Analysis::of(engine.ast());
-        let references = references(&reads);
+        let mut references = references(&reads);
+        references.root = analysis.names.contains("$");
         Ok(Expression(Arc::new(Compiled { engine, reads, analysis, references })))
     }
 
