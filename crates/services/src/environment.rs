@@ -3,6 +3,7 @@
 //! A service never holds another service. It calls through [`Environment::call`], so that the same permission rules
 //! apply as over the wire.
 
+use crate::cloudwatch::MetricSink;
 use crate::configuration::ServicesConfig;
 use crate::front::Front;
 use crate::iam::Iam;
@@ -27,13 +28,21 @@ struct Inner {
     endpoint: RwLock<String>,
     front: OnceLock<Weak<Front>>,
     logs: OnceLock<LogSink>,
+    metrics: OnceLock<MetricSink>,
 }
 
 impl Environment {
     pub(crate) fn new(config: ServicesConfig, iam: Arc<Iam>) -> Self {
         let endpoint = RwLock::new("http://localhost:4566".to_owned());
         Self {
-            inner: Arc::new(Inner { config, iam, endpoint, front: OnceLock::new(), logs: OnceLock::new() }),
+            inner: Arc::new(Inner {
+                config,
+                iam,
+                endpoint,
+                front: OnceLock::new(),
+                logs: OnceLock::new(),
+                metrics: OnceLock::new(),
+            }),
         }
     }
 
@@ -75,6 +84,16 @@ impl Environment {
     pub(crate) fn attach_logs(&self, sink: LogSink) {
         // Logs are opened once for an environment.
         let _ = self.inner.logs.set(sink);
+    }
+
+    /// Where parts of this process write their metrics; nothing before the services are open.
+    pub fn metrics(&self) -> Option<&MetricSink> {
+        self.inner.metrics.get()
+    }
+
+    pub(crate) fn attach_metrics(&self, sink: MetricSink) {
+        // Metrics are opened once for an environment.
+        let _ = self.inner.metrics.set(sink);
     }
 
     pub(crate) fn attach(&self, front: Weak<Front>) {

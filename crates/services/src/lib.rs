@@ -8,6 +8,7 @@
 //!
 //! To add a service: a module, a `pub mod` line here, and a line in `registry.rs`.
 
+pub mod cloudwatch;
 pub mod configuration;
 pub mod dynamodb;
 pub mod ecs;

@@ -1,0 +1,70 @@
+//! The in-process door to the metrics: for the engine's observer and the services themselves.
+
+use super::Call;
+use super::bucket::Bucket;
+use super::put::add;
+use super::series::{Dimensions, find_or_insert};
+use crate::environment::Environment;
+use crate::storage::Database;
+use crate::wire::ServiceError;
+use std::collections::BTreeMap;
+
+const MINUTE: i64 = 60;
+
+/// One measured value.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Datum {
+    /// The metric's name, such as `ExecutionsStarted`.
+    pub metric: String,
+    /// Name and value of each dimension.
+    pub dimensions: Vec<(String, String)>,
+    /// Milliseconds of the epoch.
+    pub at_ms: i64,
+    /// The value.
+    pub value: f64,
+    /// AWS's unit, such as `Count` or `Milliseconds`.
+    pub unit: String,
+}
+
+/// Writes metrics from inside the process, in any namespace. Cheap to clone.
+#[derive(Clone)]
+pub struct MetricSink {
+    database: Database,
+    environment: Environment,
+}
+
+impl MetricSink {
+    pub(super) fn new(database: Database, environment: Environment) -> Self {
+        Self { database, environment }
+    }
+
+    /// Stores values; they are on disk when this returns. Values of one metric and minute cost one row, so callers
+    /// with much to say should say it in batches.
+    pub async fn put(
+        &self,
+        account: &str,
+        region: &str,
+        namespace: &str,
+        data: Vec<Datum>,
+    ) -> Result<(), ServiceError> {
+        let now_ms = self.environment.now().as_millisecond();
+        let call = Call { account: account.to_owned(), region: region.to_owned(), now_ms };
+        let namespace = namespace.to_owned();
+        let mut joined: BTreeMap<(String, Dimensions, i64, String), Bucket> = BTreeMap::new();
+        for datum in data.into_iter().filter(|datum| datum.value.is_finite()) {
+            let dimensions: Dimensions = datum.dimensions.into_iter().collect();
+            let at = datum.at_ms.div_euclid(1000).div_euclid(MINUTE) * MINUTE;
+            let key = (datum.metric, dimensions, at, datum.unit);
+            joined.entry(key).or_insert_with(Bucket::empty).add(datum.value, 1.0);
+        }
+        self.database
+            .write(move |connection| {
+                for ((metric, dimensions, at, unit), bucket) in joined {
+                    let series_id = find_or_insert(connection, &call, &namespace, &metric, &dimensions)?;
+                    add(connection, series_id, at, MINUTE, &unit, &bucket)?;
+                }
+                Ok(())
+            })
+            .await
+    }
+}
