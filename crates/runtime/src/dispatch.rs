@@ -1,0 +1,91 @@
+//! The port through which tasks leave: [`Dispatch`].
+//!
+//! Invariant: a call is made only after the commit that asked for it, and again after a crash under the same
+//! [`TaskCall::invocation_id`], so the far side can recognise it. The port says what happened, never what follows from it:
+//! retries by the definition, timeouts and histories are the core's.
+
+use std::sync::Arc;
+
+use asl::payload::Payload;
+use asl::program::Resource;
+use engine::{Failure, Stage, TaskId};
+
+use crate::clock::BoxFuture;
+
+/// One task to be done, with what the far side may need to know about who asks.
+#[derive(Clone, Debug)]
+pub struct TaskCall {
+    /// The execution.
+    pub execution_arn: Arc<str>,
+    /// Its name.
+    pub execution_name: Arc<str>,
+    /// The machine, unqualified.
+    pub state_machine_arn: Arc<str>,
+    /// Role of the execution, or of the task's `Credentials`.
+    pub role_arn: Arc<str>,
+    /// Account of the execution.
+    pub account: Arc<str>,
+    /// Region of the execution.
+    pub region: Arc<str>,
+    /// The task within the execution.
+    pub task: TaskId,
+    /// The same at every delivery of this task: ARN, task, and the redrive's number if there was one.
+    pub invocation_id: Arc<str>,
+    /// What to call.
+    pub resource: Resource,
+    /// With what.
+    pub arguments: Payload,
+    /// Token of a `.waitForTaskToken` task.
+    pub token: Option<Arc<str>>,
+    /// `X-Amzn-Trace-Id` of the execution.
+    pub trace_header: Option<Arc<str>>,
+}
+
+/// How a call ended.
+#[derive(Clone, Debug)]
+pub enum TaskReport {
+    /// The task is done.
+    Succeeded {
+        /// Its result.
+        output: Payload,
+    },
+    /// The job runs (`.sync`) or the token is on its way (`.waitForTaskToken`).
+    Submitted {
+        /// The answer of the service.
+        output: Payload,
+        /// What is needed to watch and to stop it; `null` where there is nothing to watch.
+        handle: Payload,
+    },
+    /// The task failed.
+    Failed {
+        /// With which error.
+        failure: Failure,
+        /// How far it got.
+        stage: Stage,
+    },
+}
+
+/// How a cancellation ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CancelReport {
+    /// Nothing of the task runs any more.
+    Done,
+    /// It may still run; try again later.
+    Retry {
+        /// Why, for the log.
+        reason: String,
+    },
+}
+
+/// Does tasks. Implemented by the binary over crate `integrations`, and by scripts in tests.
+///
+/// A call takes as long as the task does; dropping its future abandons it. Activities are not seen here: workers fetch them.
+pub trait Dispatch: Send + Sync + 'static {
+    /// Starts the task, and waits for its end unless the pattern says otherwise.
+    fn run(&self, call: TaskCall) -> BoxFuture<'_, TaskReport>;
+    /// Waits for the end of a submitted `.sync` job. [`TaskReport::Submitted`] is not an answer.
+    fn observe(&self, call: TaskCall, handle: Payload) -> BoxFuture<'_, TaskReport>;
+    /// Stops what [`Dispatch::run`] began. Without a handle (crash between start and commit) the job is found by the
+    /// invocation id, or there is none.
+    fn cancel(&self, call: TaskCall, handle: Option<Payload>) -> BoxFuture<'_, CancelReport>;
+}
