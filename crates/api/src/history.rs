@@ -153,7 +153,9 @@ fn task(kind: &EventKind, details: Details) -> Projection {
     match kind {
         EventKind::TaskScheduled { task } => scheduled(task, details),
         EventKind::TaskStarted { label, worker_name, .. } => match label {
-            TaskLabel::Service { .. } => labelled(details, label).as_type("TaskStarted", "taskStartedEventDetails"),
+            TaskLabel::Service { .. } => {
+                labelled(details, label).as_type("TaskStarted", "taskStartedEventDetails")
+            }
             TaskLabel::Lambda => details.bare("LambdaFunctionStarted"),
             TaskLabel::Activity => details
                 .maybe("workerName", worker_name.as_ref())
@@ -270,9 +272,8 @@ fn fan_out(kind: &EventKind, details: Details) -> Projection {
         EventKind::MapIterationStarted { name, index, .. } => {
             iteration(details, name, *index).as_type("MapIterationStarted", "mapIterationStartedEventDetails")
         }
-        EventKind::MapIterationSucceeded { name, index } => {
-            iteration(details, name, *index).as_type("MapIterationSucceeded", "mapIterationSucceededEventDetails")
-        }
+        EventKind::MapIterationSucceeded { name, index } => iteration(details, name, *index)
+            .as_type("MapIterationSucceeded", "mapIterationSucceededEventDetails"),
         EventKind::MapIterationFailed { name, index } => {
             iteration(details, name, *index).as_type("MapIterationFailed", "mapIterationFailedEventDetails")
         }

@@ -33,12 +33,31 @@ pub struct Member {
 #[derive(Debug)]
 #[allow(missing_docs)]
 pub enum Shape {
-    Structure { members: &'static [Member] },
-    List { member: &'static Shape, min: Option<i64>, max: Option<i64> },
-    Map { value: &'static Shape },
-    String { min: Option<i64>, max: Option<i64>, pattern: Option<&'static str>, values: &'static [&'static str] },
-    Integer { min: Option<i64>, max: Option<i64> },
-    Float { min: Option<i64>, max: Option<i64> },
+    Structure {
+        members: &'static [Member],
+    },
+    List {
+        member: &'static Shape,
+        min: Option<i64>,
+        max: Option<i64>,
+    },
+    Map {
+        value: &'static Shape,
+    },
+    String {
+        min: Option<i64>,
+        max: Option<i64>,
+        pattern: Option<&'static str>,
+        values: &'static [&'static str],
+    },
+    Integer {
+        min: Option<i64>,
+        max: Option<i64>,
+    },
+    Float {
+        min: Option<i64>,
+        max: Option<i64>,
+    },
     Boolean,
     Timestamp,
 }
@@ -79,11 +98,13 @@ fn walk(shape: &Shape, value: &Value, path: &str, violations: &mut Vec<String>) 
     match (shape, value) {
         (Shape::Structure { members }, Value::Object(given)) => {
             for member in *members {
-                let at = if path.is_empty() { member.name.to_string() } else { format!("{path}.{}", member.name) };
+                let at =
+                    if path.is_empty() { member.name.to_string() } else { format!("{path}.{}", member.name) };
                 match given.get(member.name).filter(|value| !value.is_null()) {
                     Some(value) => walk(member.shape, value, &at, violations)?,
-                    None if member.required => violations
-                        .push(format!("Value null at '{at}' failed to satisfy constraint: Member must not be null")),
+                    None if member.required => violations.push(format!(
+                        "Value null at '{at}' failed to satisfy constraint: Member must not be null"
+                    )),
                     None => {}
                 }
             }
@@ -96,9 +117,9 @@ fn walk(shape: &Shape, value: &Value, path: &str, violations: &mut Vec<String>) 
             }
             Ok(())
         }
-        (Shape::Map { value: element }, Value::Object(entries)) => {
-            entries.iter().try_for_each(|(key, value)| walk(element, value, &format!("{path}.{key}"), violations))
-        }
+        (Shape::Map { value: element }, Value::Object(entries)) => entries
+            .iter()
+            .try_for_each(|(key, value)| walk(element, value, &format!("{path}.{key}"), violations)),
         (Shape::String { min, max, pattern, values }, Value::String(text)) => {
             string(text, (*min, *max), *pattern, values, path, violations);
             Ok(())
@@ -109,7 +130,9 @@ fn walk(shape: &Shape, value: &Value, path: &str, violations: &mut Vec<String>) 
             Ok(())
         }
         (Shape::Boolean, Value::Bool(_)) | (Shape::Timestamp, Value::Number(_)) => Ok(()),
-        (shape, value) => Err(Misfit::Type(format!("{} can not be converted to {}", kind(value), name(shape)))),
+        (shape, value) => {
+            Err(Misfit::Type(format!("{} can not be converted to {}", kind(value), name(shape))))
+        }
     }
 }
 
@@ -139,10 +162,14 @@ fn string(
 
 /// AWS lists an enum's values in the order of its hash set; the orders that were recorded.
 fn enum_order<'a>(values: &[&'a str]) -> Vec<&'a str> {
-    const RECORDED: [&[&str]; 1] = [&["SUCCEEDED", "TIMED_OUT", "PENDING_REDRIVE", "ABORTED", "FAILED", "RUNNING"]];
-    let same = |order: &&&[&str]| order.len() == values.len() && values.iter().all(|value| order.contains(value));
+    const RECORDED: [&[&str]; 1] =
+        [&["SUCCEEDED", "TIMED_OUT", "PENDING_REDRIVE", "ABORTED", "FAILED", "RUNNING"]];
+    let same =
+        |order: &&&[&str]| order.len() == values.len() && values.iter().all(|value| order.contains(value));
     match RECORDED.iter().find(same) {
-        Some(order) => order.iter().filter_map(|name| values.iter().find(|value| *value == name).copied()).collect(),
+        Some(order) => {
+            order.iter().filter_map(|name| values.iter().find(|value| *value == name).copied()).collect()
+        }
         None => values.to_vec(),
     }
 }
@@ -249,8 +276,14 @@ mod tests {
              null"
         );
         let alias = json!({ "name": "123", "routingConfiguration": [{ "stateMachineVersionArn": "a", "weight": 1 }] });
-        assert!(refused("CreateStateMachineAlias", alias).ends_with(r"pattern: ^(?=.*[a-zA-Z_\-\.])[a-zA-Z0-9_\-\.]+$"));
-        assert_eq!(refused("StopExecution", json!({ "executionArn": 1 })), "NUMBER_VALUE can not be converted to String");
+        assert!(
+            refused("CreateStateMachineAlias", alias)
+                .ends_with(r"pattern: ^(?=.*[a-zA-Z_\-\.])[a-zA-Z0-9_\-\.]+$")
+        );
+        assert_eq!(
+            refused("StopExecution", json!({ "executionArn": 1 })),
+            "NUMBER_VALUE can not be converted to String"
+        );
         assert_eq!(refused("ListStateMachines", json!({ "maxResults": 10, "more": true })), "");
     }
 
