@@ -8,7 +8,7 @@ use asl::payload::Payload;
 use asl::program::{Program, StateKind, Transition, Wait};
 use asl::template::{TemplateError, View, assign, evaluate, select};
 use asl::timestamp::Timestamp;
-use asl::{CompileOptions, choice, compile, dynamic, variable_references};
+use asl::{CompileOptions, choice, compile, compile_state, dynamic, variable_references};
 use serde_json::{Value, json};
 
 fn program(states: Value) -> Program {
@@ -309,6 +309,17 @@ fn states_are_numbered_in_document_order_and_found_by_path() {
         ("/Fan/Branches/1", program.states[2].id, Some(program.states[0].id))
     );
     assert_eq!(program.states[2].workflow, parallel.branches[1]);
+}
+
+#[test]
+fn a_lone_state_may_name_states_that_are_not_there() {
+    let text = json!({"Type": "Choice", "Default": "No", "Choices": [{"Variable": "$.a", "IsNull": true, "Next": "Yes"}]});
+    let program = compile_state(&text.to_string(), "Ask", &CompileOptions::default()).unwrap();
+    let names: Vec<&str> = program.states.iter().map(|state| &*state.name).collect();
+    assert_eq!(names, ["Ask", "Yes", "No"]);
+    assert_eq!(program.root().start_at, program.states[0].id);
+    let broken = compile_state("{\"Type\": \"Pass\"}", "P", &CompileOptions::default()).unwrap_err();
+    assert_eq!(broken.len(), 1);
 }
 
 #[test]

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use crate::diagnostic::{Code, Diagnostic};
 use crate::json::{Kind, Member, Node};
 use crate::program::{
-    Program, QueryLanguage, State, StateId, StateKind, StateMachineType, Transition, Workflow, WorkflowId,
+    DataFlow, Program, QueryLanguage, State, StateId, StateKind, StateMachineType, Transition, Workflow,
+    WorkflowId,
 };
 
 use super::CompileOptions;
@@ -24,7 +25,7 @@ pub(super) struct Compiler<'a> {
     /// The graphs of the scopes being compiled, innermost last.
     pub(super) graphs: Vec<Graph>,
     pub(super) machine_language: QueryLanguage,
-    /// TestState: transitions are not followed.
+    /// TestState: there is only one state, and what its transitions name is made up.
     pub(super) lone: bool,
     pub(super) labels: HashSet<String>,
     /// Variables that the state being compiled reads.
@@ -340,9 +341,8 @@ impl<'a> Compiler<'a> {
         span: &std::ops::Range<usize>,
     ) -> Option<StateId> {
         let found = scope.names.get(name).copied();
-        if self.lone && scope.workflow == WorkflowId(0) {
-            // TestState names the next state but never goes there.
-            return found.or(Some(StateId(0)));
+        if found.is_none() && self.lone && scope.workflow == WorkflowId(0) {
+            return Some(self.placeholder(name));
         }
         match (found, from) {
             (Some(to), Some(from)) => self.graph().edges.push((from, to)),
@@ -354,6 +354,28 @@ impl<'a> Compiler<'a> {
             }
         }
         found
+    }
+
+    /// A state that a lone state leads to: nothing but a name to stop at.
+    fn placeholder(&mut self, name: &str) -> StateId {
+        let path: Arc<str> = format!("/{name}").into();
+        let known = self.states.iter().flatten().find(|state| state.path == path);
+        if let Some(state) = known {
+            return state.id;
+        }
+        let id = StateId(u32::try_from(self.states.len()).unwrap_or(u32::MAX));
+        self.states.push(Some(State {
+            id,
+            path,
+            name: name.into(),
+            workflow: WorkflowId(0),
+            query_language: self.machine_language,
+            variables: Vec::new(),
+            flow: DataFlow::default(),
+            next: Transition::End,
+            kind: StateKind::Succeed,
+        }));
+        id
     }
 
     /// What a type does.

@@ -103,7 +103,8 @@ pub fn compile_stored(text: &str, machine_type: StateMachineType) -> Result<Prog
     program.ok_or(diagnostics)
 }
 
-/// Compiles a single state (TestState): a machine of one state whose transitions may lead anywhere.
+/// Compiles a single state (TestState): a machine that starts with it, and in which each state that its
+/// transitions name is an empty Succeed. The state's own id is 0.
 pub fn compile_state(
     text: &str,
     name: &str,
