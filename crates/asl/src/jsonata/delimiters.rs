@@ -7,14 +7,12 @@ pub struct Malformed;
 
 /// The text between the marks if `text` is an expression; `None` if it is an ordinary string.
 ///
-/// The marks must be the first and the last two characters; white space outside them is malformed.
+/// The marks must be the first and the last two characters. One of them alone is malformed; with white space
+/// on both sides of them it is an ordinary string (recorded).
 pub fn is_expression(text: &str) -> Result<Option<&str>, Malformed> {
-    let trimmed = text.trim();
-    match (trimmed.starts_with("{%"), trimmed.ends_with("%}")) {
+    match (text.starts_with("{%"), text.ends_with("%}")) {
         (false, false) => Ok(None),
-        (true, true) if trimmed.len() == text.len() && text.len() >= 4 => {
-            Ok(Some(text[2..text.len() - 2].trim()))
-        }
+        (true, true) if text.len() >= 4 => Ok(Some(text[2..text.len() - 2].trim())),
         _ => Err(Malformed),
     }
 }
@@ -27,7 +25,7 @@ mod tests {
     fn only_exact_marks_make_an_expression() {
         assert_eq!(is_expression("{% $x %}"), Ok(Some("$x")));
         assert_eq!(is_expression("{%%}"), Ok(Some("")));
-        for text in ["", "x", "a {% b %} c", "%", "{", "{ % $x % }"] {
+        for text in ["", "x", "a {% b %} c", "%", "{", "{ % $x % }", " {% $x %} "] {
             assert_eq!(is_expression(text), Ok(None), "{text}");
         }
         for text in [" {% $x %}", "{% $x %} ", "{% $x", "$x %}", "{%}", "{% $x }"] {
