@@ -85,7 +85,7 @@ pub(super) fn base64_decode(value: &Value) -> Result<Value, String> {
     // MIME base64 skips white space and everything else outside the alphabet.
     let mut encoded: String =
         short_text(value)?.chars().filter(|c| c.is_ascii_alphanumeric() || matches!(c, '+' | '/')).collect();
-    while encoded.len() % 4 != 0 {
+    while !encoded.len().is_multiple_of(4) {
         encoded.push('=');
     }
     match STANDARD.decode(encoded) {

@@ -19,6 +19,10 @@ pub(super) struct Analysis {
     pub(super) metered: bool,
     /// The arguments of calls of `$replace`, by their nodes: the call and the place.
     pub(super) replace_arguments: BTreeMap<NodeId, ReplaceArgument>,
+    /// Whether `$replace` is used otherwise than by calling it.
+    pub(super) replace_as_value: bool,
+    /// The operands of ranges, by their nodes: whether it is the last.
+    pub(super) range_operands: BTreeMap<NodeId, bool>,
     plain_path: Option<(String, Vec<String>)>,
 }
 
@@ -54,7 +58,11 @@ impl Analysis {
                 }
             }
             NodeKind::Binary { op, lhs, rhs } => {
-                self.metered |= *op == BinaryOp::Range || (*op == BinaryOp::Concat && repeated);
+                if *op == BinaryOp::Range {
+                    self.metered = true;
+                    self.range_operands.extend([(lhs.id, false), (rhs.id, true)]);
+                }
+                self.metered |= *op == BinaryOp::Concat && repeated;
                 self.visit(lhs, repeated);
                 self.visit(rhs, repeated);
             }
@@ -74,6 +82,7 @@ impl Analysis {
             NodeKind::Variable { name } => {
                 self.names.insert(name.clone());
                 self.metered |= AMPLIFIERS.contains(&name.as_str());
+                self.replace_as_value |= name == "replace";
             }
             NodeKind::Condition { condition, then, otherwise } => {
                 self.visit(condition, repeated);
@@ -139,8 +148,11 @@ impl Analysis {
             for (index, node) in args.iter().enumerate() {
                 self.replace_arguments.insert(node.id, ReplaceArgument { index, count });
             }
+            self.names.insert("replace".to_owned());
+            self.metered = true;
+        } else {
+            self.visit(procedure, repeated);
         }
-        self.visit(procedure, repeated);
         args.iter().for_each(|node| self.visit(node, repeated));
     }
 }

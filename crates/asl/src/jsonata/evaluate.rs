@@ -27,7 +27,7 @@ impl Expression {
         }
         let draws_chance = functions::CHANCE.iter().any(|name| compiled.analysis.names.contains(*name));
         let seed = if draws_chance { entropy.next_u64() } else { 0 };
-        let bindings = compiled.bindings(scope);
+        let bindings = compiled.bindings(scope, limits);
         let options = options(scope, limits, seed);
         match compiled.run(&compiled.engine, None, &bindings, &options, limits, seed)? {
             Some(value) => Ok(Some(Cow::Owned(value))),
@@ -80,8 +80,11 @@ impl Compiled {
     }
 
     /// Copies of what the expression reads.
-    fn bindings(&self, scope: &JsonataScope<'_>) -> Bindings {
+    fn bindings(&self, scope: &JsonataScope<'_>, limits: &Limits) -> Bindings {
         let mut bindings = functions::bindings().clone();
+        if self.analysis.replace_as_value {
+            bindings = functions::bindings_with_replace(bindings, limits.string_bytes_max);
+        }
         for (name, read) in self.reads.bindings() {
             if name == "states" {
                 bindings = bindings.var("states", states(scope, read));

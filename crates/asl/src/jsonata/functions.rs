@@ -57,6 +57,35 @@ pub(super) fn bindings() -> &'static Bindings {
     &WITHOUT_EVAL
 }
 
+/// The functions for an expression that passes `$replace` about as a value. The built-in checks the size
+/// of its result only after building it, and calls through a variable cannot be foreseen.
+pub(super) fn bindings_with_replace(bindings: Bindings, string_bytes_max: usize) -> Bindings {
+    let body = move |args: &[Option<Value>], _: &jlens_core::HostCall<'_>| replace(args, string_bytes_max);
+    match HostFunction::with_signature("<s-(sf)(sf)n?:s>", body) {
+        Ok(function) => bindings.function("replace", function.without_input()),
+        Err(_) => bindings,
+    }
+}
+
+fn replace(args: &[Option<Value>], string_bytes_max: usize) -> jlens_core::Result<Option<Value>> {
+    let text = |index: usize| args.get(index).and_then(Option::as_ref).and_then(Value::as_str);
+    let Some(subject) = text(0) else {
+        return Ok(None);
+    };
+    let (Some(pattern), Some(replacement)) = (text(1), text(2)) else {
+        return Err(failure("$replace passed as a value takes strings only"));
+    };
+    if pattern.is_empty() {
+        return Err(Error::new("D3010").with("value", "").with("index", 2));
+    }
+    let count = number(args, 3).map_or(usize::MAX, |limit| limit.max(0.0) as usize);
+    let found = subject.matches(pattern).take(count).count();
+    if found.saturating_mul(replacement.len()) > string_bytes_max {
+        return Err(Error::new("U1001").with("message", "The string would be too long"));
+    }
+    Ok(Some(subject.replacen(pattern, replacement, count).into()))
+}
+
 /// The functions and JSONata's own `$eval`, for the official suite.
 #[cfg(test)]
 pub(super) fn bindings_with_eval() -> &'static Bindings {

@@ -12,29 +12,44 @@ use serde_json::Value;
 
 use super::Limits;
 use super::analysis::Analysis;
+use crate::json_syntax::DEPTH_MAX;
 
 /// The payload of the unwinding that ends an evaluation.
 pub(super) struct OverLimit;
 
-/// What an item of an array costs, about.
-const ITEM_BYTES: usize = 48;
-/// What any value costs.
+/// What a value in an array or object costs, about.
+const NODE_BYTES: usize = 48;
+/// What an item costs that is only pointed to.
+const ITEM_BYTES: usize = 16;
+/// What any value costs that is built.
 const VALUE_BYTES: usize = 96;
+/// What a function costs, with the variables it keeps.
+const FUNCTION_BYTES: usize = 384;
 
 pub(super) struct Meter<'a> {
     analysis: &'a Analysis,
     string_bytes_max: usize,
+    array_items_max: usize,
     left: usize,
     /// The longest string seen: what a context or a chain may give to `$replace`.
     longest: usize,
     /// The lengths of the last arguments given to `$replace`, by place.
     replace: [usize; 3],
+    /// The left operand of the range being evaluated.
+    range_start: f64,
 }
 
 impl<'a> Meter<'a> {
     pub(super) fn new(analysis: &'a Analysis, limits: &Limits) -> Meter<'a> {
-        let string_bytes_max = limits.string_bytes_max;
-        Meter { analysis, string_bytes_max, left: limits.built_bytes_max, longest: 0, replace: [0; 3] }
+        Meter {
+            analysis,
+            string_bytes_max: limits.string_bytes_max,
+            array_items_max: limits.array_items_max,
+            left: limits.built_bytes_max,
+            longest: 0,
+            replace: [0; 3],
+            range_start: 0.0,
+        }
     }
 
     fn charge(&mut self, bytes: usize) {
@@ -44,47 +59,69 @@ impl<'a> Meter<'a> {
         }
     }
 
-    /// The bytes of a string or the items of an array.
-    fn size(&self, value: ValueRef<'_>) -> usize {
-        let limits = CaptureLimits {
-            max_items: 0,
-            max_string: self.string_bytes_max,
-            max_depth: 1,
-            ..CaptureLimits::default()
-        };
-        match value.capture(&limits) {
-            Some(Value::String(text)) => text.len(),
-            // The rest that was left out is told as "… 12 more".
-            Some(Value::Array(items)) => {
-                let more = items.first().and_then(Value::as_str);
-                more.and_then(|more| more.split(' ').nth(1)?.parse().ok()).unwrap_or(0)
-            }
-            Some(Value::Object(object)) => {
-                let more = object.values().next().and_then(Value::as_str);
-                more.and_then(|more| more.split(' ').nth(1)?.parse().ok()).unwrap_or(1)
-            }
-            _ => 0,
-        }
+    fn string_length(&mut self, value: ValueRef<'_>) -> usize {
+        let limits = CaptureLimits { max_string: self.string_bytes_max, ..CaptureLimits::default() };
+        let length = value.capture(&limits).and_then(|text| text.as_str().map(str::len)).unwrap_or(0);
+        self.longest = self.longest.max(length);
+        length
     }
 
-    fn built(&mut self, value: ValueRef<'_>) {
-        let bytes = match value.type_name() {
-            "string" => {
-                let length = self.size(value);
-                self.longest = self.longest.max(length);
-                VALUE_BYTES + length
+    /// The values in an array or object, counted as its JSON text would hold them: a value that
+    /// appears twice counts twice. That is what comparing, mapping and writing cost, and a few lines
+    /// can build values with 2^40 of them. Looks one level deeper at a time and stops when there are
+    /// more than may be built.
+    fn nodes(&self, value: ValueRef<'_>) -> usize {
+        let most = self.left / NODE_BYTES + 1;
+        let mut hidden = 1;
+        for max_depth in 1..=DEPTH_MAX {
+            let limits = CaptureLimits {
+                max_items: most / hidden + 1,
+                max_string: 1,
+                max_depth,
+                ..CaptureLimits::default()
+            };
+            let mut count = Count::default();
+            count.add(&value.capture(&limits).unwrap_or(Value::Null));
+            if count.hidden == 0 || count.nodes > most {
+                return count.nodes;
             }
-            "array" | "object" => VALUE_BYTES + self.size(value) * ITEM_BYTES,
-            "function" => VALUE_BYTES * 4,
-            _ => VALUE_BYTES / 4,
+            hidden = count.hidden;
+        }
+        // No payload nests so deeply, so this value is of no use.
+        usize::MAX / NODE_BYTES
+    }
+
+    fn built(&mut self, node: &Node, value: ValueRef<'_>) {
+        let bytes = match value.type_name() {
+            "string" => VALUE_BYTES + self.string_length(value),
+            "array" | "object" if matches!(node.kind, NodeKind::Path { .. }) => {
+                let limits = CaptureLimits { max_items: 0, max_depth: 1, ..CaptureLimits::default() };
+                let mut count = Count::default();
+                count.add(&value.capture(&limits).unwrap_or(Value::Null));
+                count.nodes * ITEM_BYTES
+            }
+            "array" | "object" => VALUE_BYTES + self.nodes(value) * NODE_BYTES,
+            "function" => FUNCTION_BYTES,
+            _ => 0,
         };
         self.charge(bytes);
     }
 
+    /// Before a range is built, foresees its length.
+    fn range_operand(&mut self, last: bool, value: ValueRef<'_>) {
+        let Some(bound) = value.to_json().and_then(|number| number.as_f64()) else {
+            return;
+        };
+        if !last {
+            self.range_start = bound;
+        } else if bound - self.range_start >= self.array_items_max as f64 {
+            resume_unwind(Box::new(OverLimit));
+        }
+    }
+
     /// Before the last argument of `$replace` is passed on, foresees the longest result.
     fn replace_argument(&mut self, index: usize, count: usize, value: ValueRef<'_>) {
-        let length = if value.type_name() == "string" { self.size(value) } else { 0 };
-        self.longest = self.longest.max(length);
+        let length = if value.type_name() == "string" { self.string_length(value) } else { 0 };
         if index < 3 {
             self.replace[index] = length;
         }
@@ -103,6 +140,30 @@ impl<'a> Meter<'a> {
     }
 }
 
+/// Counts what a capture shows. It writes `… 12 more` for items left out, `12 more` for fields, and `…`
+/// for what lies deeper.
+#[derive(Default)]
+struct Count {
+    nodes: usize,
+    hidden: usize,
+}
+
+impl Count {
+    fn add(&mut self, captured: &Value) {
+        match captured {
+            Value::Array(items) => items.iter().for_each(|item| self.add(item)),
+            Value::Object(object) => object.values().for_each(|value| self.add(value)),
+            Value::String(text) if text == "…" => self.hidden += 1,
+            Value::String(text) => {
+                let more = text.strip_suffix(" more").map(|more| more.trim_start_matches("… "));
+                self.nodes += more.and_then(|more| more.parse().ok()).unwrap_or(0);
+            }
+            _ => {}
+        }
+        self.nodes += 1;
+    }
+}
+
 impl Tracer for Meter<'_> {
     fn exit(&mut self, node: &Node, outcome: Outcome<'_>) {
         let Outcome::Value(value) = outcome else {
@@ -111,8 +172,11 @@ impl Tracer for Meter<'_> {
         if let Some(argument) = self.analysis.replace_arguments.get(&node.id) {
             self.replace_argument(argument.index, argument.count, value);
         }
+        if let Some(last) = self.analysis.range_operands.get(&node.id) {
+            self.range_operand(*last, value);
+        }
         match &node.kind {
-            NodeKind::Binary { op: BinaryOp::Concat | BinaryOp::Range, .. }
+            NodeKind::Binary { op: BinaryOp::Concat, .. }
             | NodeKind::Array { .. }
             | NodeKind::Object { .. }
             | NodeKind::Function { .. }
@@ -123,7 +187,7 @@ impl Tracer for Meter<'_> {
             | NodeKind::Sort { .. }
             | NodeKind::Descendant
             | NodeKind::Wildcard
-            | NodeKind::Path { .. } => self.built(value),
+            | NodeKind::Path { .. } => self.built(node, value),
             NodeKind::Binary { .. }
             | NodeKind::Negate { .. }
             | NodeKind::Name { .. }

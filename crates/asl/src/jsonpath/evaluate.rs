@@ -4,6 +4,7 @@
 //! it, it only means that this branch finds nothing.
 
 use std::borrow::Cow;
+use std::cell::Cell;
 
 use serde_json::{Map, Value};
 
@@ -12,16 +13,45 @@ use super::{Found, JsonPath, PathError, Token};
 
 const PROVIDER: &str = "com.jayway.jsonpath.spi.json.JsonSmartJsonProvider";
 
+/// The steps of one evaluation, those inside filters included: `$..*..*..*` takes powers of them.
+const STEPS_MAX: u64 = 1_000_000;
+/// What an indefinite path may find, in about as many bytes as it is when copied.
+const FOUND_BYTES_MAX: usize = 64 << 20;
+
+/// What is left of the steps of one evaluation.
+pub(super) struct Budget(Cell<u64>);
+
+impl Budget {
+    pub(super) fn new() -> Budget {
+        Budget(Cell::new(STEPS_MAX))
+    }
+
+    fn spend(&self) -> Result<(), PathError> {
+        match self.0.get().checked_sub(1) {
+            Some(left) => {
+                self.0.set(left);
+                Ok(())
+            }
+            None => Err(PathError::Failed("The path takes too many steps to evaluate".into())),
+        }
+    }
+}
+
 /// Finds `path` in `document`; `$` inside filters is `root`.
 pub(super) fn find<'a>(
     path: &JsonPath,
     document: &'a Value,
     root: &'a Value,
+    budget: &Budget,
 ) -> Result<Found<'a>, PathError> {
-    let mut walk = Walk { path, root, found: Vec::new() };
+    let mut walk = Walk { path, root, budget, found: Vec::new() };
     walk.walk(0, Cow::Borrowed(document), &Trail::Root, true)?;
     let mut found = walk.found;
     if !path.definite {
+        let mut bytes_left = FOUND_BYTES_MAX;
+        if !found.iter().all(|value| fits(value, &mut bytes_left)) {
+            return Err(PathError::Failed("The path finds too much".into()));
+        }
         return Ok(Found::Many(found));
     }
     match found.pop() {
@@ -33,7 +63,22 @@ pub(super) fn find<'a>(
 struct Walk<'p, 'a> {
     path: &'p JsonPath,
     root: &'a Value,
+    budget: &'p Budget,
     found: Vec<Cow<'a, Value>>,
+}
+
+/// Whether a value can be copied within what is left.
+fn fits(value: &Value, bytes_left: &mut usize) -> bool {
+    let own = std::mem::size_of::<Value>() + value.as_str().map_or(0, str::len);
+    let Some(left) = bytes_left.checked_sub(own) else {
+        return false;
+    };
+    *bytes_left = left;
+    match value {
+        Value::Array(items) => items.iter().all(|item| fits(item, bytes_left)),
+        Value::Object(object) => object.values().all(|item| fits(item, bytes_left)),
+        _ => true,
+    }
 }
 
 /// The way from the root to the current value, written out only for an error.
@@ -53,6 +98,7 @@ impl std::fmt::Display for Trail<'_> {
     }
 }
 
+#[expect(clippy::ptr_arg, reason = "whether a value is borrowed decides whether its parts are")]
 impl<'a> Walk<'_, 'a> {
     /// Applies the tokens from `at` on. `definite` tells whether all tokens before were.
     fn walk(
@@ -62,6 +108,7 @@ impl<'a> Walk<'_, 'a> {
         trail: &Trail<'_>,
         definite: bool,
     ) -> Result<(), PathError> {
+        self.budget.spend()?;
         let path = self.path;
         let Some(token) = path.tokens.get(at) else {
             self.found.push(value);
@@ -88,13 +135,13 @@ impl<'a> Walk<'_, 'a> {
             Token::Filter(filter) => match value.as_ref() {
                 Value::Array(items) => {
                     for (index, item) in (0..).zip(items) {
-                        if filter.accepts(item, self.root)? {
+                        if filter.accepts(item, self.root, self.budget)? {
                             self.index(at, index, &value, trail, false)?;
                         }
                     }
                     Ok(())
                 }
-                Value::Object(_) if filter.accepts(&value, self.root)? => {
+                Value::Object(_) if filter.accepts(&value, self.root, self.budget)? => {
                     self.walk(at + 1, value, trail, false)
                 }
                 Value::Object(_) => Ok(()),
@@ -106,7 +153,7 @@ impl<'a> Walk<'_, 'a> {
                 _ => Ok(()),
             },
             Token::Function(function) => {
-                let result = function.apply(&value, self.root)?;
+                let result = function.apply(&value, self.root, self.budget)?;
                 self.walk(at + 1, Cow::Owned(result), trail, definite)
             }
         }
@@ -216,6 +263,7 @@ impl<'a> Walk<'_, 'a> {
 
     /// Applies the token at `next` to this value and to everything below it.
     fn scan(&mut self, next: usize, value: Cow<'a, Value>, trail: &Trail<'_>) -> Result<(), PathError> {
+        self.budget.spend()?;
         let applies = match self.path.tokens.get(next) {
             Some(Token::Properties { names, .. }) => match value.as_ref() {
                 Value::Object(object) => {
@@ -227,7 +275,7 @@ impl<'a> Walk<'_, 'a> {
             },
             Some(Token::Indexes(_) | Token::Slice { .. }) => value.is_array(),
             Some(Token::Wildcard) => true,
-            Some(Token::Filter(filter)) => filter.accepts(&value, self.root)?,
+            Some(Token::Filter(filter)) => filter.accepts(&value, self.root, self.budget)?,
             Some(Token::Scan | Token::Function(_)) | None => false,
         };
         if applies {

@@ -8,7 +8,7 @@ use std::cmp::Ordering;
 
 use serde_json::Value;
 
-use super::evaluate::find;
+use super::evaluate::{Budget, find};
 use super::java::java_number;
 use super::{Found, JsonPath, PathError, Restriction, Root};
 
@@ -102,11 +102,11 @@ impl Expression {
     }
 
     /// Whether an item of the array (or the object) being filtered satisfies the condition.
-    pub(super) fn accepts(&self, item: &Value, root: &Value) -> Result<bool, PathError> {
+    pub(super) fn accepts(&self, item: &Value, root: &Value, budget: &Budget) -> Result<bool, PathError> {
         match self {
             Expression::Or(parts) => {
                 for part in parts {
-                    if part.accepts(item, root)? {
+                    if part.accepts(item, root, budget)? {
                         return Ok(true);
                     }
                 }
@@ -114,20 +114,22 @@ impl Expression {
             }
             Expression::And(parts) => {
                 for part in parts {
-                    if !part.accepts(item, root)? {
+                    if !part.accepts(item, root, budget)? {
                         return Ok(false);
                     }
                 }
                 Ok(true)
             }
-            Expression::Not(part) => Ok(!part.accepts(item, root)?),
-            Expression::Exists { path, wanted } => Ok(resolve(path, item, root)?.is_some() == *wanted),
+            Expression::Not(part) => Ok(!part.accepts(item, root, budget)?),
+            Expression::Exists { path, wanted } => {
+                Ok(resolve(path, item, root, budget)?.is_some() == *wanted)
+            }
             Expression::Compare { left, operator, right } => {
-                let left = left.value(item, root)?;
+                let left = left.value(item, root, budget)?;
                 if *operator == Operator::Matches {
                     return Ok(matches_regex(left.as_deref(), right));
                 }
-                let right = right.value(item, root)?;
+                let right = right.value(item, root, budget)?;
                 compare(left.as_deref(), *operator, right.as_deref())
             }
         }
@@ -144,9 +146,14 @@ impl Operand {
     }
 
     /// `None` is undefined: a path that found nothing.
-    fn value<'a>(&'a self, item: &'a Value, root: &'a Value) -> Result<Option<Cow<'a, Value>>, PathError> {
+    fn value<'a>(
+        &'a self,
+        item: &'a Value,
+        root: &'a Value,
+        budget: &Budget,
+    ) -> Result<Option<Cow<'a, Value>>, PathError> {
         match self {
-            Operand::Path(path) => resolve(path, item, root),
+            Operand::Path(path) => resolve(path, item, root, budget),
             Operand::Literal(value) => Ok(Some(Cow::Borrowed(value))),
             Operand::Regex(_) => Ok(None),
         }
@@ -157,9 +164,10 @@ fn resolve<'a>(
     path: &JsonPath,
     item: &'a Value,
     root: &'a Value,
+    budget: &Budget,
 ) -> Result<Option<Cow<'a, Value>>, PathError> {
     let start = if path.root == Root::Document { root } else { item };
-    match find(path, start, root).map(Found::into_cow) {
+    match find(path, start, root, budget).map(Found::into_cow) {
         Ok(value) => Ok(Some(value)),
         Err(PathError::NotFound(_)) => Ok(None),
         Err(other) => Err(other),

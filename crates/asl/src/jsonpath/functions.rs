@@ -5,7 +5,7 @@
 
 use serde_json::{Number, Value};
 
-use super::evaluate::find;
+use super::evaluate::{Budget, find};
 use super::java::java_string;
 use super::{Found, JsonPath, PathError};
 
@@ -79,12 +79,12 @@ impl Function {
         }
     }
 
-    pub(super) fn apply(&self, value: &Value, root: &Value) -> Result<Value, PathError> {
+    pub(super) fn apply(&self, value: &Value, root: &Value, budget: &Budget) -> Result<Value, PathError> {
         let mut arguments = Vec::with_capacity(self.parameters.len());
         for parameter in &self.parameters {
             arguments.push(match parameter {
                 Parameter::Json(value) => value.clone(),
-                Parameter::Path(path) => find(path, root, root).map(Found::into_value)?,
+                Parameter::Path(path) => find(path, root, root, budget).map(Found::into_value)?,
             });
         }
         match self.kind {

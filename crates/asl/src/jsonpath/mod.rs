@@ -167,7 +167,7 @@ impl JsonPath {
 
     /// Finds what the path names in a document.
     pub fn evaluate<'a>(&self, document: &'a Value) -> Result<Found<'a>, PathError> {
-        evaluate::find(self, document, document)
+        evaluate::find(self, document, document, &evaluate::Budget::new())
     }
 
     /// The path in brackets, as error messages show it: `$['a'][0]`.

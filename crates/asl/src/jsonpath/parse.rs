@@ -10,6 +10,9 @@ use super::{JsonPath, PathError, Root, Token};
 /// How deep paths may nest in filters and parameters. Jayway has no limit but the stack.
 pub(super) const DEPTH_MAX: usize = 20;
 
+/// How many steps a path may have: some of them lead no deeper into the document.
+const TOKENS_MAX: usize = 200;
+
 pub(super) fn path(text: &str) -> Result<JsonPath, PathError> {
     nested_path(text, 0)
 }
@@ -57,6 +60,9 @@ impl Parser {
         self.token()?;
         while !self.characters.at_tail() {
             self.token()?;
+            if self.tokens.len() > TOKENS_MAX {
+                return Err(invalid("The path has too many steps"));
+            }
         }
         Ok(())
     }

@@ -1,6 +1,97 @@
+use std::time::{Duration, Instant};
+
 use serde_json::json;
 
 use super::*;
+use crate::entropy::{Entropy, SeededEntropy};
+
+/// Each line: a path, whether it is definite, and its result, its error, or why it is invalid. The
+/// expectations follow Jayway JsonPath 3.0.
+#[test]
+fn paths_find_what_jayway_finds() {
+    let document: Value = serde_json::from_str(include_str!("cases_document.json")).unwrap();
+    for line in include_str!("cases.jsonl").lines() {
+        let case: Value = serde_json::from_str(line).unwrap();
+        let text = case["path"].as_str().unwrap();
+        let path = match JsonPath::parse(text) {
+            Ok(path) => path,
+            Err(error) => {
+                assert_eq!(case["invalid"], error.to_string(), "{text}");
+                continue;
+            }
+        };
+        assert_eq!(case["definite"], path.is_definite(), "{text}");
+        match path.evaluate(&document) {
+            Ok(found) => assert_eq!(case.get("result"), Some(&found.into_value()), "{text}"),
+            Err(error) => assert_eq!(case["error"], error.to_string(), "{text}"),
+        }
+    }
+}
+
+#[test]
+fn reference_paths_are_single_names_and_indexes() {
+    for text in ["$", "$.a", "$['a b'].c[0]", "$.a.['b']"] {
+        assert!(JsonPath::parse(text).unwrap().is_reference_path(), "{text}");
+    }
+    for text in ["$.*", "$..a", "$['a','b']", "$.a[0,1]", "$.a[1:]", "$.a[?(@.b)]", "$.a[-1]", "$.a.length()"]
+    {
+        assert!(!JsonPath::parse(text).unwrap().is_reference_path(), "{text}");
+    }
+}
+
+#[test]
+fn what_aws_refuses_is_told_apart() {
+    for (text, restriction) in [
+        ("$.a[?(@.b == 1 && !(@.c in [1]))]", None),
+        ("$.a.length()", Some(Restriction::Function)),
+        ("$.a[?(@.b.length() > 1)]", Some(Restriction::Function)),
+        ("$.a[?(@.b == 1 || @.c =~ /x/)]", Some(Restriction::RegularExpression)),
+        ("$.a[?(@.b subsetof [1])]", Some(Restriction::SetOperator)),
+    ] {
+        assert_eq!(JsonPath::parse(text).unwrap().restriction(), restriction, "{text}");
+    }
+}
+
+#[test]
+fn any_text_is_a_path_or_an_error_and_any_path_ends() {
+    let pieces = [
+        "$", "@", ".", "..", "[", "]", "[*]", "*", "a", "b", "[?(", ")]", "(", ")", "'", "\"", "\\", ",",
+        ":", "-1", "0", "1", " ", "==", "&&", "||", "!", "in", "é", "/", "=~", "null", "length()", "{", "}",
+    ];
+    let document = json!({"a": [{"b": 1}, [2, {"a": null}]], "b": {"a": "x"}});
+    let mut entropy = SeededEntropy::new(5);
+    for _ in 0..30_000 {
+        let length = entropy.next_u64() % 12;
+        let text: String =
+            (0..length).map(|_| pieces[(entropy.next_u64() % pieces.len() as u64) as usize]).collect();
+        if let Ok(path) = JsonPath::parse(&format!("${text}")) {
+            let _ = path.evaluate(&document);
+        }
+    }
+}
+
+#[test]
+fn paths_that_would_find_powers_are_stopped() {
+    let mut deep = json!(1);
+    for _ in 0..100 {
+        deep = json!({"a": deep, "b": "x".repeat(100)});
+    }
+    let wide = json!({"a": vec![json!({"x": 1}); 20_000]});
+    let started = Instant::now();
+    for (path, document) in [
+        (format!("${}", "..*".repeat(12)), &deep),
+        (format!("${}", ".a[0,0]".repeat(40)), &json!({"a": [{"a": [{"a": []}]}]})),
+        ("$.a[?(@.x == $..x)]".to_owned(), &wide),
+        (format!("$.a{}", "[?(@.b)]".repeat(199)), &deep),
+        (format!("$..['a'][{}]", ["0"; 100_000].join(",")), &wide),
+    ] {
+        let _ = JsonPath::parse(&path).unwrap().evaluate(document);
+    }
+    assert!(started.elapsed() < Duration::from_secs(20));
+    assert!(JsonPath::parse(&format!("${}", ".a".repeat(100_000))).is_err());
+    assert!(JsonPath::parse(&format!("$[?({}@.a{})]", "(".repeat(100_000), ")".repeat(100_000))).is_err());
+    assert!(JsonPath::parse(&format!("$[?({}@.a)]", "!".repeat(100_000))).is_err());
+}
 
 #[test]
 fn a_result_path_creates_objects_and_refuses_what_is_no_object() {
