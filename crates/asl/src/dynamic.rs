@@ -12,7 +12,7 @@ use crate::program::{Dynamic, Template};
 use crate::template::{self, TemplateError, View};
 use crate::timestamp::Timestamp;
 
-/// AWS's longest wait by a timestamp, and a bound for all others.
+/// AWS's greatest number of seconds of a Wait.
 const SECONDS_MAX: u64 = 99_999_999;
 
 /// An integer of a Task's or Map's field, `TimeoutSeconds` and its like. `field` is the plain name.
@@ -36,7 +36,7 @@ pub fn integer(
         }
         Dynamic::Jsonata(template) => {
             let value = template::value(template, view, entropy)?;
-            match whole(&value).filter(|_| value.is_number()) {
+            match integral(&value) {
                 Some(value) => not_negative(value, field),
                 None => Err(unexpected_of(template, "integer", &value)),
             }
@@ -130,9 +130,7 @@ pub fn wait_seconds(
         }
         Dynamic::Jsonata(template) => {
             let value = template::value(template, view, entropy)?;
-            let seconds = whole(&value)
-                .filter(|_| value.is_number())
-                .ok_or_else(|| unexpected_of(template, "integer", &value))?;
+            let seconds = integral(&value).ok_or_else(|| unexpected_of(template, "integer", &value))?;
             u64::try_from(seconds)
                 .map_err(|_| TemplateError::query("The Seconds field cannot be negative.", place(template)))?
         }
@@ -191,17 +189,21 @@ fn wait_input<'a>(
     })
 }
 
-/// An integer as Java's `Long.parseLong` and Jackson would take it: a whole number, or a text of one.
+/// An integer as AWS takes it from a path: a number without a point, or a text of one (recorded: `"2"`).
 fn whole(value: &Value) -> Option<i64> {
     match value {
-        Value::Number(number) => number.as_i64().or_else(|| {
-            let value = number.as_f64()?;
-            // serde_json keeps 5.0 a double; to AWS it is no integer.
-            (number.is_u64() && value.fract() == 0.0).then_some(i64::MAX)
-        }),
+        Value::Number(number) if number.is_u64() => Some(i64::try_from(number.as_u64()?).unwrap_or(i64::MAX)),
+        Value::Number(number) => number.as_i64(),
         Value::String(text) => text.parse().ok(),
         _ => None,
     }
+}
+
+/// An integer as JSONata gives it: to it 5 and 5.0 are the same number.
+fn integral(value: &Value) -> Option<i64> {
+    let number = value.as_f64().filter(|number| number.fract() == 0.0)?;
+    // A conversion of floats saturates.
+    Some(value.as_i64().unwrap_or(number as i64))
 }
 
 fn place(template: &Template) -> Option<Arc<str>> {
