@@ -134,3 +134,16 @@ fn deep_nesting_is_refused_in_words() {
     check(&"[".repeat(100_000));
     check(&"{\"States\":".repeat(100_000));
 }
+
+#[test]
+fn no_flood_of_warnings_hides_an_error() {
+    let warnings: Vec<String> = (0..3000).map(|index| format!("\"k{index}\":\"$.a\"")).collect();
+    let text = format!(
+        "{{\"StartAt\":\"A\",\"States\":{{\"A\":{{\"Type\":\"Pass\",\"Parameters\":{{{}}},\"End\":true,\"Assign\":{{\"states\":1}}}}}}}}",
+        warnings.join(",")
+    );
+    let found = compile(&text, &CompileOptions::default()).unwrap_err();
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert_eq!(found[0].code, asl::Code::ReservedVariableName);
+    assert!(compile_stored(&text, StateMachineType::Standard).is_ok());
+}

@@ -63,7 +63,7 @@ const TYPES: &str = "[Task, Wait, Pass, Succeed, Fail, Choice, Parallel, Map]";
 
 impl<'a> Compiler<'a> {
     pub(super) fn new(options: &'a CompileOptions<'a>) -> Compiler<'a> {
-        let findings = || Findings { diagnostics: Vec::new(), max: options.limits.diagnostics_max };
+        let findings = || Findings::new(options.limits.diagnostics_max);
         Compiler {
             options,
             findings: findings(),
@@ -178,9 +178,9 @@ impl<'a> Compiler<'a> {
         }
         for state in &layout.states {
             let site = states_site.field(&state.member.key);
-            let before = self.findings.diagnostics.len();
+            let before = self.findings.errors();
             let compiled = self.state(state, &scope, site);
-            if compiled.is_none() && self.findings.diagnostics.len() > before {
+            if compiled.is_none() && self.findings.errors() > before {
                 // Too broken to tell whether it ends the scope.
                 self.graph().terminal = true;
             }

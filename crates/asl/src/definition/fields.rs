@@ -37,13 +37,23 @@ pub(super) struct Fields<'n> {
     pub(super) site: Site,
 }
 
-/// Collects findings, up to a bound.
+/// Collects findings. Each severity has its own bound, so that no flood of warnings hides an error.
 pub(super) struct Findings {
     pub(super) diagnostics: Vec<Diagnostic>,
-    pub(super) max: usize,
+    max: usize,
+    errors: usize,
 }
 
 impl Findings {
+    pub(super) fn new(max: usize) -> Findings {
+        Findings { diagnostics: Vec::new(), max, errors: 0 }
+    }
+
+    /// How many errors there are.
+    pub(super) fn errors(&self) -> usize {
+        self.errors
+    }
+
     pub(super) fn add(
         &mut self,
         severity: Severity,
@@ -56,7 +66,10 @@ impl Findings {
     }
 
     pub(super) fn push(&mut self, diagnostic: Diagnostic) {
-        if self.diagnostics.len() < self.max {
+        let is_error = diagnostic.severity == Severity::Error;
+        let warnings = self.diagnostics.len() - self.errors;
+        if (if is_error { self.errors } else { warnings }) < self.max {
+            self.errors += usize::from(is_error);
             self.diagnostics.push(diagnostic);
         }
     }
@@ -140,6 +153,7 @@ impl Findings {
         self.integer_node(node, &fields.site.field(name), bounds)
     }
 
+    /// A number out of bounds is reported and yet yielded: a stored definition keeps what it says.
     pub(super) fn integer_node(&mut self, node: &Node, site: &Site, bounds: Bounds) -> Option<u64> {
         let Kind::Number(number) = &node.kind else {
             self.schema("Expected value of type Integer", site, &node.span);
@@ -152,11 +166,9 @@ impl Findings {
         };
         if value < bounds.min {
             self.schema(format!("Minimum value is {}", bounds.min), site, &node.span);
-            return None;
         }
         if value > bounds.max {
             self.schema(format!("Maximum value is {}", bounds.max), site, &node.span);
-            return None;
         }
         u64::try_from(value).ok()
     }
@@ -177,11 +189,9 @@ impl Findings {
         };
         if value < min {
             self.schema(format!("Minimum value is {min:?}"), site, &node.span);
-            return None;
         }
         if value > max {
             self.schema(format!("Maximum value is {max:?}"), site, &node.span);
-            return None;
         }
         Some(value)
     }

@@ -93,9 +93,7 @@ impl Compiler<'_> {
             machine_type,
             path: format!("{}/ItemProcessor", here.path).into(),
         };
-        let outer_references = std::mem::take(&mut self.references);
         self.scope(&fields, layout, scope, Some((here.id, here.scope.workflow)));
-        self.references = outer_references;
         Some(mode)
     }
 

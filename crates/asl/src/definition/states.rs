@@ -126,7 +126,6 @@ impl Compiler<'_> {
             inner.len() < branches.iter().filter(|node| node.as_object().is_some()).count(),
         );
         let mut layouts = inner.iter();
-        let outer_references = std::mem::take(&mut self.references);
         for (index, node) in branches.iter().enumerate() {
             let Some(branch) = self.findings.fields(node, site.index(index)) else { continue };
             let Some(layout) = layouts.next() else { break };
@@ -141,7 +140,6 @@ impl Compiler<'_> {
             };
             self.scope(&branch, layout, scope, Some((here.id, here.scope.workflow)));
         }
-        self.references = outer_references;
         let retry = self.retriers(fields);
         let catch = self.catchers(here)?;
         Some(Parallel { branches: inner.iter().map(|layout| layout.workflow).collect(), retry, catch })
