@@ -16,7 +16,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use crate::entropy::{Entropy, uuid_v4};
-use crate::jsonpath::{PathError, ScopePath};
+use crate::jsonpath::{PathError, ScopePath, fits};
 use crate::scope::Scope;
 
 pub(crate) use distinct::distinct;
@@ -24,6 +24,9 @@ pub(crate) use strings::hash_hex;
 
 /// How deep invocations may nest.
 pub const NESTING_MAX: usize = 10;
+
+/// What `States.Array` and `States.Format` may copy in one evaluation, in about as many bytes.
+const RESULT_BYTES_MAX: usize = 16 << 20;
 
 /// The value of a `.$` field, compiled.
 #[derive(Debug, Clone)]
@@ -198,6 +201,16 @@ impl Intrinsic {
 
     /// Calls the function.
     pub fn evaluate(&self, scope: &Scope<'_>, entropy: &mut dyn Entropy) -> Result<Value, IntrinsicError> {
+        let mut bytes_left = RESULT_BYTES_MAX;
+        self.evaluate_within(scope, entropy, &mut bytes_left)
+    }
+
+    fn evaluate_within(
+        &self,
+        scope: &Scope<'_>,
+        entropy: &mut dyn Entropy,
+        bytes_left: &mut usize,
+    ) -> Result<Value, IntrinsicError> {
         let mut values = Vec::with_capacity(self.arguments.len());
         for (index, argument) in self.arguments.iter().enumerate() {
             values.push(match argument {
@@ -206,15 +219,22 @@ impl Intrinsic {
                     Cow::Owned(Value::String(text.to_string()))
                 }
                 Argument::Text(text) => Cow::Owned(Value::String(strings::unescape(text))),
-                Argument::Invocation(intrinsic) => Cow::Owned(intrinsic.evaluate(scope, entropy)?),
+                Argument::Invocation(intrinsic) => {
+                    Cow::Owned(intrinsic.evaluate_within(scope, entropy, bytes_left)?)
+                }
                 Argument::Path(path) => match path.evaluate(scope) {
                     Ok(found) => found.into_cow(),
                     Err(_) => return Err(self.missing_argument(path, scope)),
                 },
             });
         }
-        self.call(&values, entropy)
-            .map_err(|reason| IntrinsicError::Function { function: self.text.clone(), reason })
+        let refused = |reason| IntrinsicError::Function { function: self.text.clone(), reason };
+        // These two repeat their arguments, of which a definition can give very many.
+        let repeats = matches!(self.function, Function::Array | Function::Format);
+        if repeats && !values.iter().all(|value| fits(value, bytes_left)) {
+            return Err(refused("The result is too large".to_owned()));
+        }
+        self.call(&values, entropy).map_err(refused)
     }
 
     fn missing_argument(&self, path: &ScopePath, scope: &Scope<'_>) -> IntrinsicError {

@@ -71,3 +71,15 @@ fn a_missing_argument_names_function_path_and_input() {
             .into())
     );
 }
+
+#[test]
+fn many_copies_of_a_large_input_are_refused() {
+    let input = json!("x".repeat(100_000));
+    let arguments = vec!["$"; 10_000].join(", ");
+    for text in [
+        format!("States.Array({arguments})"),
+        format!("States.Format('{}', {arguments})", "{}".repeat(10_000)),
+    ] {
+        assert!(evaluate(&text, &input).unwrap_err().ends_with("The result is too large"));
+    }
+}

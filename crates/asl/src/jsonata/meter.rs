@@ -183,12 +183,14 @@ impl Tracer for Meter<'_> {
             | NodeKind::Partial { .. }
             | NodeKind::Apply { .. }
             | NodeKind::Transform(_)
-            | NodeKind::Lambda(_)
             | NodeKind::Sort { .. }
             | NodeKind::Descendant
             | NodeKind::Wildcard
             | NodeKind::Path { .. } => self.built(node, value),
+            // A tail call is a function too, but the next one takes its place.
+            NodeKind::Lambda(definition) if !definition.thunk => self.built(node, value),
             NodeKind::Binary { .. }
+            | NodeKind::Lambda(_)
             | NodeKind::Negate { .. }
             | NodeKind::Name { .. }
             | NodeKind::Variable { .. }

@@ -68,7 +68,7 @@ struct Walk<'p, 'a> {
 }
 
 /// Whether a value can be copied within what is left.
-fn fits(value: &Value, bytes_left: &mut usize) -> bool {
+pub(crate) fn fits(value: &Value, bytes_left: &mut usize) -> bool {
     let own = std::mem::size_of::<Value>() + value.as_str().map_or(0, str::len);
     let Some(left) = bytes_left.checked_sub(own) else {
         return false;
