@@ -25,8 +25,6 @@ pub struct RuntimeConfig {
     pub recovery_page: u32,
     /// Bounds of Standard executions; Express ones have no bound of events.
     pub limits: Limits,
-    /// State machines of an account in a region.
-    pub state_machines_max: usize,
     /// First seed of all chance; `None` draws one from the system.
     pub seed: Option<u64>,
 }
@@ -42,7 +40,6 @@ impl Default for RuntimeConfig {
             activity_poll: Duration::from_secs(60),
             recovery_page: 256,
             limits: Limits::default(),
-            state_machines_max: 100_000,
             seed: None,
         }
     }

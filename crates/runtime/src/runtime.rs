@@ -20,7 +20,7 @@ use crate::entropy::Seeds;
 use crate::error::Error;
 use crate::programs::{Compilers, Programs};
 use crate::redrive::RedriveTokens;
-use crate::registry::Registry;
+use crate::registry::{Registry, resume_deletions};
 use crate::shard::Shard;
 use crate::shell::committer::{self, Commit, Done, Fatal};
 use crate::shell::dispatcher::Dispatcher;
@@ -110,9 +110,10 @@ impl Runtime {
             let me = core.inboxes[n].downgrade();
             shards.spawn(driver::run(Arc::clone(&core), shard, me, inbox));
         }
-        let background = background(&core);
-        let tasks = Mutex::new(Tasks { shards, committer, background });
         let registry = Arc::new(Registry::new(Arc::clone(&core)));
+        let mut background = background(&core);
+        background.spawn(resume_deletions(Arc::clone(&core), Arc::clone(&registry)));
+        let tasks = Mutex::new(Tasks { shards, committer, background });
         Ok(Runtime { core, registry, redrives: RedriveTokens::default(), tasks })
     }
 

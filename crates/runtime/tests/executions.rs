@@ -17,7 +17,8 @@ async fn a_start_is_answered_after_its_commit_and_runs_to_its_end() {
     let execution = start(&runtime, &machine, "e", r#"{"a": 1}"#).await;
     assert_eq!(&*execution, "arn:aws:states:us-east-1:000000000000:execution:m:e");
     assert_eq!(output(&runtime, &execution).await, r#"{"a": 1}"#);
-    let history = runtime.execution_history(&execution, Direction::Forward, PageRequest::default()).await.unwrap();
+    let history =
+        runtime.execution_history(&execution, Direction::Forward, PageRequest::default()).await.unwrap();
     let expected = ["ExecutionStarted", "StateEntered", "StateExited", "ExecutionSucceeded"];
     assert_eq!(kinds(&history.events), expected);
     runtime.shutdown().await;

@@ -125,7 +125,8 @@ async fn nothing_is_answered_when_the_commit_fails_and_the_journal_is_the_truth(
 
 #[tokio::test(start_paused = true)]
 async fn an_execution_that_breaks_the_core_is_quarantined_and_the_others_go_on() {
-    let mut world = World::new(Script::in_turn(vec![Reply::Never, Reply::Never, Reply::Now(succeeded("{}"))]));
+    let mut world =
+        World::new(Script::in_turn(vec![Reply::Never, Reply::Never, Reply::Now(succeeded("{}"))]));
     let runtime = world.open().await;
     let broken = create(&runtime, "broken", TASK).await;
     let healthy = create(&runtime, "healthy", &TASK.replace("\"T\"", "\"H\"")).await;

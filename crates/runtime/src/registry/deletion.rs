@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use engine::{Failure, InputKind};
 use store::{
-    Batch, ExecutionStatus, ExecutionsQuery, ListBy, RegistryKey, RegistryRecord, RegistryWrite,
-    StateMachineRecord, StateMachineStatus,
+    Batch, ExecutionStatus, ExecutionsQuery, ListBy, RegistryKey, RegistryKind, RegistryRecord,
+    RegistryWrite, ScopeId, StateMachineRecord, StateMachineStatus,
 };
 
-use super::{Named, Registry, parse_unqualified};
+use super::{Listing, Named, Registry, parse_unqualified};
 use crate::error::Error;
 use crate::runtime::Runtime;
 use crate::shell::Core;
@@ -74,6 +74,29 @@ impl Registry {
         }
         let _changing = self.changing.lock().await;
         self.write(Batch { registry: itself(arn), ..Batch::default() }).await
+    }
+}
+
+/// After a start: goes on with the deletions that were under way.
+pub(crate) async fn resume_deletions(core: Arc<Core>, registry: Arc<Registry>) {
+    let scopes = (1..).map(|id| core.keys.scope(ScopeId(id))).take_while(Option::is_some).flatten();
+    for scope in scopes.collect::<Vec<_>>() {
+        let going = match registry.all(Listing::all(&scope, RegistryKind::StateMachine), as_going).await {
+            Ok(going) => going,
+            Err(error) => return tracing::warn!(%error, "deletions wait for the next start"),
+        };
+        for machine in going {
+            if let Err(error) = registry.finish_deletion(&machine.arn).await {
+                tracing::warn!(arn = %machine.arn, %error, "a deletion waits for the next start");
+            }
+        }
+    }
+}
+
+fn as_going(record: RegistryRecord) -> Option<Arc<StateMachineRecord>> {
+    match record {
+        RegistryRecord::StateMachine(record) if record.status == StateMachineStatus::Deleting => Some(record),
+        _ => None,
     }
 }
 

@@ -25,6 +25,8 @@ use crate::page::{self, PageRequest};
 use crate::shell::Core;
 
 pub use activities::{ActivityCreated, CreateActivity};
+pub(crate) use deletion::resume_deletions;
+
 pub use aliases::{AliasCreated, AliasRouting, CreateAlias, UpdateAlias};
 pub use machines::{
     CreateStateMachine, StateMachineCreated, StateMachineDescription, StateMachineUpdated, UpdateStateMachine,

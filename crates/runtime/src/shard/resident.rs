@@ -5,13 +5,17 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use asl::program::Program;
 use asl::timestamp::Timestamp;
-use engine::{Effect, Execution, TimerId};
+use engine::{Effect, Execution, TimerId, TimerKind};
 use store::ExecutionKey;
 
 use super::timers::{Alarm, Due, Timers};
+
+/// How long after a look in vain an execution is looked at again.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
 /// One execution in memory.
 #[derive(Debug)]
@@ -66,6 +70,13 @@ impl Resident {
         if std::mem::take(&mut self.parking) {
             self.parked_row = true;
         }
+    }
+
+    /// Whether the journal alone says all that memory says. Heartbeats are not journalled: an execution that waits for one
+    /// stays, or its deadline would be moved by every reload.
+    fn may_park(&self) -> bool {
+        let beats = self.timers.iter().any(|(timer, _)| timer.kind == TimerKind::Heartbeat);
+        self.in_commit == 0 && !self.continuing && !beats
     }
 
     /// When its first timer is due, and whether anything else is owed.
@@ -165,9 +176,10 @@ impl Residents {
             }
             let (_, key) = self.idle.pop_front()?;
             let Some(resident) = self.by_arn.get(&key) else { continue };
-            if resident.touched > before || resident.in_commit > 0 || resident.continuing {
-                let touched = resident.touched.max(before.plus(std::time::Duration::from_millis(1)));
-                self.idle.push_back((touched, key));
+            if resident.touched > before || !resident.may_park() {
+                // Looked at again a while later; a resident that may not be parked costs a look now and then.
+                let checked = resident.touched.max(before.plus(LOOK_AGAIN));
+                self.idle.push_back((checked, key));
                 continue;
             }
             return Some(key);

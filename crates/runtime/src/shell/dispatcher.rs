@@ -267,6 +267,9 @@ fn acknowledge_cancellation(core: &Arc<Core>, call: &TaskCall) {
 async fn cancel(core: Arc<Core>, call: TaskCall, handle: Option<Payload>) {
     let mut delay = Duration::from_millis(200);
     for _ in 0..CANCEL_ATTEMPTS_MAX {
+        if core.is_closing() {
+            return;
+        }
         failpoint!("task.cancel.before");
         let dispatch = Arc::clone(&core.dispatch);
         let (made, with) = (call.clone(), handle.clone());

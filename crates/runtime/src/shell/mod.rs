@@ -102,11 +102,16 @@ impl Core {
 
     /// The door: bounded, and closed when the runtime stops.
     pub(crate) fn admit(&self) -> Result<tokio::sync::SemaphorePermit<'_>, Error> {
-        if self.closing.load(Ordering::Acquire) || self.fatal.is_raised() {
+        if self.is_closing() || self.fatal.is_raised() {
             return Err(Error::Stopping);
         }
         crate::failpoint!("admit.before");
         self.admitted.try_acquire().map_err(|_| Error::Throttling)
+    }
+
+    /// Whether the runtime is ending or gone.
+    pub(crate) fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::Acquire)
     }
 
     /// Writes something and waits until it is on disk.

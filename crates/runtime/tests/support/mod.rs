@@ -14,8 +14,8 @@ use asl::timestamp::Timestamp;
 use engine::{Event, Failure, Stage};
 use runtime::{
     BoxFuture, CancelReport, Compilers, CreateStateMachine, Dispatch, ExecutionDescription, ExecutionResult,
-    ExecutionStatus, Observer, Runtime, RuntimeConfig, RuntimeParts, Scope, StartRequest, TaskCall, TaskReport,
-    TokioClock,
+    ExecutionStatus, Observer, Runtime, RuntimeConfig, RuntimeParts, Scope, StartRequest, TaskCall,
+    TaskReport, TokioClock,
 };
 use store::{Batch, Committed, Difference, Keys, MemoryStore, Reader, Store, StoreError};
 
@@ -73,7 +73,8 @@ impl Script {
         let replies = Mutex::new(VecDeque::from(replies));
         Script::new(move |_| {
             let mut replies = replies.lock().expect("no poison");
-            if replies.len() > 1 { replies.pop_front() } else { replies.front().cloned() }.unwrap_or(Reply::Never)
+            if replies.len() > 1 { replies.pop_front() } else { replies.front().cloned() }
+                .unwrap_or(Reply::Never)
         })
     }
 
@@ -263,7 +264,9 @@ pub fn failed(error: &str) -> TaskReport {
 /// Names of the public events, in order.
 pub fn kinds(events: &[Event]) -> Vec<String> {
     let shown = events.iter().filter(|event| event.history_id.is_some());
-    shown.map(|event| format!("{:?}", event.kind).split([' ', '{']).next().unwrap_or_default().to_owned()).collect()
+    shown
+        .map(|event| format!("{:?}", event.kind).split([' ', '{']).next().unwrap_or_default().to_owned())
+        .collect()
 }
 
 /// Lets everything that can happen without time passing happen.
