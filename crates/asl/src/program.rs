@@ -88,7 +88,8 @@ pub struct Workflow {
 pub struct State {
     /// Its own id.
     pub id: StateId,
-    /// `/Fan/Branches/0/Charge`; nested scopes: `Branches/N` for Parallel, `ItemProcessor` for Map.
+    /// `/Fan/Branches/0/Charge`; nested scopes: `Branches/N` for Parallel, `ItemProcessor` for Map. Names are
+    /// escaped as in a JSON pointer (`~1` is a slash).
     pub path: Arc<str>,
     /// The name as written, which AWS shows in histories.
     pub name: Arc<str>,

@@ -312,6 +312,18 @@ fn states_are_numbered_in_document_order_and_found_by_path() {
 }
 
 #[test]
+fn a_slash_in_a_name_does_not_make_two_states_one() {
+    let program = program(json!({
+        "P": {"Type": "Parallel", "Branches": [{"StartAt": "A", "States": {"A": {"Type": "Succeed"}}}], "Next": "P/Branches/0/A"},
+        "P/Branches/0/A": {"Type": "Pass", "Next": "~"},
+        "~": {"Type": "Succeed"}
+    }));
+    let paths: Vec<&str> = program.states.iter().map(|state| &*state.path).collect();
+    assert_eq!(paths, ["/P", "/P/Branches/0/A", "/P~1Branches~10~1A", "/~0"]);
+    assert_eq!(program.by_path.len(), 4);
+}
+
+#[test]
 fn a_lone_state_may_name_states_that_are_not_there() {
     let text = json!({"Type": "Choice", "Default": "No", "Choices": [{"Variable": "$.a", "IsNull": true, "Next": "Yes"}]});
     let program = compile_state(&text.to_string(), "Ask", &CompileOptions::default()).unwrap();

@@ -252,7 +252,7 @@ impl<'a> Compiler<'a> {
             scope,
             id: layout.id,
             language: language.unwrap_or(self.machine_language),
-            path: format!("{}/{}", scope.path, layout.member.key).into(),
+            path: format!("{}/{}", scope.path, segment(&layout.member.key)).into(),
             fields,
         };
         self.state_fields(&here, state_type);
@@ -358,7 +358,7 @@ impl<'a> Compiler<'a> {
 
     /// A state that a lone state leads to: nothing but a name to stop at.
     fn placeholder(&mut self, name: &str) -> StateId {
-        let path: Arc<str> = format!("/{name}").into();
+        let path: Arc<str> = format!("/{}", segment(name)).into();
         let known = self.states.iter().flatten().find(|state| state.path == path);
         if let Some(state) = known {
             return state.id;
@@ -396,4 +396,9 @@ impl<'a> Compiler<'a> {
             _ => self.fail(here).map(StateKind::Fail),
         }
     }
+}
+
+/// A name as a part of a path, escaped as in a JSON pointer: names may hold slashes, paths must be unique.
+fn segment(name: &str) -> String {
+    name.replace('~', "~0").replace('/', "~1")
 }
