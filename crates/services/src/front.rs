@@ -86,6 +86,11 @@ impl Services {
         self.front.handle(request).await
     }
 
+    /// Answers a request made inside the process for a caller that is already known, as the engine's tasks are.
+    pub async fn handle_for(&self, context: CallContext, request: Request<Bytes>) -> Response<Bytes> {
+        self.front.answer(Some(context), request).await
+    }
+
     /// Who sends this request, on which account and in which region: for services outside this crate, such as `states`.
     pub fn context(&self, parts: &Parts) -> Result<CallContext, ServiceError> {
         self.front.context(parts).map_err(|error| error.in_protocol(Protocol::AwsJson10))
@@ -116,6 +121,10 @@ impl Services {
 
 impl Front {
     async fn handle(&self, request: Request<Bytes>) -> Response<Bytes> {
+        self.answer(None, request).await
+    }
+
+    async fn answer(&self, caller: Option<CallContext>, request: Request<Bytes>) -> Response<Bytes> {
         let (parts, body) = request.into_parts();
         let mut name = route(&parts);
         // An unsigned form says in its body which service it means; only here the body is at hand.
@@ -133,7 +142,7 @@ impl Front {
         if service.name() == "s3" && envelope.protocol == Protocol::RestJson {
             envelope.protocol = Protocol::RestXml;
         }
-        let answer = match self.context(&parts) {
+        let answer = match caller.map_or_else(|| self.context(&parts), Ok) {
             Ok(mut context) => {
                 context.request_id = request_id;
                 self.permitted(&context, service.as_ref(), request).await
