@@ -86,7 +86,8 @@ impl Services {
         self.front.handle(request).await
     }
 
-    /// Answers a request made inside the process for a caller that is already known, as the engine's tasks are.
+    /// Answers a request made inside the process for a caller that is already known, as the engine's tasks are. The
+    /// context's invocation id counts, not the request's header.
     pub async fn handle_for(&self, context: CallContext, request: Request<Bytes>) -> Response<Bytes> {
         self.front.answer(Some(context), request).await
     }
@@ -96,9 +97,21 @@ impl Services {
         self.front.context(parts).map_err(|error| error.in_protocol(Protocol::AwsJson10))
     }
 
-    /// Evaluates one permission under the configured mode: for services outside this crate.
+    /// Evaluates one permission under the configured mode, without the request's own condition keys.
     pub fn authorize(&self, principal: &Principal, access: &Access) -> Decision {
         self.front.environment.iam().authorize(principal, access)
+    }
+
+    /// Evaluates the permissions a request needs, for services outside this crate such as `states`. The error is in the
+    /// words of that service.
+    pub fn check(
+        &self,
+        context: &CallContext,
+        service: &str,
+        protocol: Protocol,
+        needed: Vec<Access>,
+    ) -> Result<(), ServiceError> {
+        self.front.check(context, service, protocol, needed)
     }
 
     /// Calls a service from inside the process, under the permission rules of `context`'s principal.
@@ -196,8 +209,11 @@ impl Front {
         service: &dyn Service,
         request: ServiceRequest,
     ) -> Result<ServiceResponse, ServiceError> {
-        if self.environment.config().enforce != Enforce::Off {
-            self.check(context, service, &request)?;
+        let is_evaluated = self.environment.config().enforce != Enforce::Off;
+        // What the owner may do need not even be named.
+        if is_evaluated && !matches!(context.principal, Principal::Root { .. }) {
+            let needed = service.access(context, &request);
+            self.check(context, service.name(), request.protocol, needed)?;
         }
         service.handle(context, request).await
     }
@@ -205,18 +221,16 @@ impl Front {
     fn check(
         &self,
         context: &CallContext,
-        service: &dyn Service,
-        request: &ServiceRequest,
+        service: &str,
+        protocol: Protocol,
+        needed: Vec<Access>,
     ) -> Result<(), ServiceError> {
-        if matches!(context.principal, Principal::Root { .. }) {
-            return Ok(());
-        }
-        for access in service.access(context, request) {
+        for access in needed {
             let access = with_request_keys(access, context, self.environment.now());
             if let Decision::Denied { message } =
                 self.environment.iam().authorize(&context.principal, &access)
             {
-                return Err(access_denied(service.name(), request.protocol, message));
+                return Err(access_denied(service, protocol, message));
             }
         }
         Ok(())
@@ -238,7 +252,7 @@ fn with_request_keys(mut access: Access, context: &CallContext, now: jiff::Times
     }
     if let Some(source_arn) = &context.source_arn {
         set("aws:SourceArn", source_arn.clone());
-        set("aws:SourceAccount", context.account.clone());
+        set("aws:SourceAccount", context.principal.account().to_owned());
     }
     if let Some(user_agent) = &context.user_agent {
         set("aws:UserAgent", user_agent.clone());
@@ -262,3 +276,6 @@ pub(crate) fn access_denied(service: &str, protocol: Protocol, message: String) 
         (_, Protocol::AwsQuery | Protocol::RestXml) => ServiceError::new(403, "AccessDenied", message),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -21,7 +21,8 @@ impl AllowedHosts {
         Self::default()
     }
 
-    /// Adds a name or address: the listen address, a configured alias, the name containers use to reach the host.
+    /// Adds a name or address: the listen address, a configured alias, the name containers use to reach the host. A name
+    /// that begins with a dot stands for all names below it.
     #[must_use]
     pub fn with(mut self, name: &str) -> Self {
         self.names.push(name.trim_matches(['[', ']']).to_ascii_lowercase());
@@ -38,7 +39,10 @@ impl AllowedHosts {
         host == "localhost"
             || host == "sync-localhost"
             || host.ends_with(".localhost")
-            || self.names.iter().any(|name| *name == host || host.strip_prefix("sync-") == Some(name))
+            || self.names.iter().any(|name| {
+                let is_below = name.starts_with('.') && host.ends_with(name.as_str());
+                is_below || *name == host || host.strip_prefix("sync-") == Some(name)
+            })
     }
 }
 
@@ -97,7 +101,8 @@ mod tests {
     use http::Request;
 
     fn passes(headers: &[(&str, &str)]) -> bool {
-        let allowed = AllowedHosts::loopback().with("192.168.1.5").with("host.docker.internal");
+        let allowed =
+            AllowedHosts::loopback().with("192.168.1.5").with("host.docker.internal").with(".alias.example");
         let mut request = Request::builder();
         for (name, value) in headers {
             request = request.header(*name, *value);
@@ -119,6 +124,7 @@ mod tests {
             "192.168.1.5:4566",
             "host.docker.internal:4566",
             "sync-host.docker.internal:4566",
+            "sqs.us-east-1.alias.example:4566",
         ];
         let unknown = [
             "evil.example",

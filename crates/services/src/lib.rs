@@ -14,6 +14,8 @@ pub mod dynamodb;
 pub mod ecs;
 pub mod environment;
 pub mod event_pattern;
+#[cfg(test)]
+mod fixture;
 mod front;
 pub mod guard;
 pub mod iam;

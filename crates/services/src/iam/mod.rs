@@ -11,6 +11,8 @@ pub mod policy;
 mod remembered;
 mod schema;
 mod sessions;
+#[cfg(test)]
+mod tests;
 
 pub use api::IamService;
 pub use sessions::{AccessError, AssumeRole, CredentialError, Credentials};

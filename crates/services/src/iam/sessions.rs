@@ -175,16 +175,18 @@ impl Iam {
         service_principal: &str,
         session_name: &str,
     ) -> Result<Credentials, AccessError> {
-        let principal = self.role_session_for_service(role_arn, service_principal, session_name)?;
+        let principal = self.role_session_for_service(role_arn, service_principal, session_name, None)?;
         self.issue(principal, SERVICE_SESSION_SECONDS).await
     }
 
-    /// As [`Iam::assume_role_for_service`], for calls from inside the process that need no credentials.
+    /// As [`Iam::assume_role_for_service`], for calls from inside the process that need no credentials. `source_arn` is
+    /// the resource on whose behalf the service acts, such as a state machine: `aws:SourceArn` in trust policies.
     pub fn role_session_for_service(
         &self,
         role_arn: &str,
         service_principal: &str,
         session_name: &str,
+        source_arn: Option<&str>,
     ) -> Result<Principal, AccessError> {
         let account = account_of(role_arn).unwrap_or(&self.account).to_owned();
         let role = self.database.read(|connection| find_role(connection, role_arn))?;
@@ -194,7 +196,11 @@ impl Iam {
             Some(role) => {
                 let service =
                     Principal::Service { account: account.clone(), name: service_principal.to_owned() };
-                let keys = keys_of(&service, &Access::new(ASSUME_ROLE, role_arn));
+                let access = Access::new(ASSUME_ROLE, role_arn);
+                let access = source_arn
+                    .iter()
+                    .fold(access, |access, arn| access.with_condition("aws:SourceArn", *arn));
+                let keys = keys_of(&service, &access);
                 let principal = service_principal.to_owned();
                 let not_trusted = AccessError::NotTrusted { role_arn: role_arn.to_owned(), principal };
                 (trust(&role, &service, &keys) != PrincipalMatch::Direct).then_some(not_trusted)
@@ -273,8 +279,8 @@ impl Iam {
 
     async fn issue(&self, principal: Principal, seconds: i64) -> Result<Credentials, AccessError> {
         let now = (self.clock)();
-        let expiration = now
-            .checked_add(jiff::SignedDuration::from_secs(seconds))
+        // Whole seconds, as STS shows them and as they are stored.
+        let expiration = Timestamp::from_second(now.as_second().saturating_add(seconds))
             .map_err(|error| AccessError::Storage(error.to_string()))?;
         let credentials = Credentials {
             access_key_id: super::api::issued_key("ASIA"),
@@ -288,6 +294,19 @@ impl Iam {
         let write = move |connection: &Connection| insert_session(connection, &stored, now);
         self.database.write::<_, AccessError, _>(write).await?;
         Ok(credentials)
+    }
+
+    /// The ARN of an existing role or user: its path is known only here.
+    pub(super) fn arn_of(&self, word: &str, account: &str, name: &str) -> Option<String> {
+        let query = format!("SELECT path || name FROM {word}s WHERE account = ?1 AND name = ?2");
+        let read = |connection: &Connection| {
+            connection
+                .prepare_cached(&query)?
+                .query_row([account, name], |row| row.get::<_, String>(0))
+                .optional()
+        };
+        let found: rusqlite::Result<Option<String>> = self.database.read(read);
+        Some(format!("arn:aws:iam::{account}:{word}{}", found.ok()??))
     }
 
     fn caller(&self, access_key_id: &str) -> Option<Caller> {

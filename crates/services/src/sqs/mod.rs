@@ -13,6 +13,8 @@ mod receive;
 mod schema;
 mod send;
 mod settle;
+#[cfg(test)]
+mod tests;
 mod waiters;
 
 use crate::environment::Environment;

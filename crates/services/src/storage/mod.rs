@@ -112,10 +112,17 @@ impl Database {
     }
 }
 
-/// Creates a directory and its parents with mode 0700.
+/// Creates a directory and its parents with mode 0700, and makes their names as durable as what is later put in them.
 pub fn create_directory(directory: &Path) -> Result<(), StorageError> {
     let failed = |source| StorageError::File { path: directory.to_owned(), source };
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(failed)
+    let is_missing = |path: &&Path| !path.as_os_str().is_empty() && !path.exists();
+    let missing = directory.ancestors().take_while(is_missing).count();
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(failed)?;
+    for parent in directory.ancestors().skip(1).take(missing) {
+        let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+        std::fs::File::open(parent).and_then(|parent| parent.sync_all()).map_err(failed)?;
+    }
+    Ok(())
 }
 
 fn configure(connection: &Connection) -> rusqlite::Result<()> {
@@ -189,6 +196,47 @@ mod tests {
         );
         assert!(good.is_ok() && bad.is_err() && panicked.is_err() && last.is_ok());
         assert_eq!(count(&database), 2);
+    }
+
+    #[tokio::test]
+    async fn a_full_disk_is_an_error_and_afterwards_work_goes_on() {
+        let directory = tempfile::tempdir().unwrap();
+        let database = Database::open(directory.path(), "x", &[TABLE, "CREATE TABLE b(x BLOB)"]).unwrap();
+        let pages = |count: i64| {
+            database.write(move |connection| -> Result<(), Refused> {
+                Ok(connection.pragma_update_and_check(None, "max_page_count", count, |_| Ok(()))?)
+            })
+        };
+        let insert = |x: i64| {
+            database.write(move |connection| -> Result<(), Refused> {
+                connection.execute("INSERT INTO t VALUES (?1)", [x]).map(drop).map_err(Refused::from)
+            })
+        };
+        let fill = database.write(|connection| -> Result<(), Refused> {
+            connection
+                .execute("INSERT INTO b VALUES (zeroblob(1000000))", [])
+                .map(drop)
+                .map_err(Refused::from)
+        });
+        pages(20).await.unwrap();
+        let (before, full, after) = tokio::join!(insert(1), fill, insert(2));
+        assert!(full.is_err());
+        let acknowledged = [before, after].iter().filter(|answer| answer.is_ok()).count();
+        pages(1_000_000).await.unwrap();
+        insert(3).await.unwrap();
+        assert!(count(&database) > i64::try_from(acknowledged).unwrap());
+        drop(database);
+        let again = Database::open(directory.path(), "x", &[TABLE, "CREATE TABLE b(x BLOB)"]).unwrap();
+        assert!(count(&again) > i64::try_from(acknowledged).unwrap());
+    }
+
+    #[test]
+    fn a_directory_that_cannot_be_made_is_named() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("file");
+        std::fs::write(&file, "").unwrap();
+        let error = create_directory(&file.join("services")).unwrap_err().to_string();
+        assert!(error.contains("file/services"), "{error}");
     }
 
     #[tokio::test]

@@ -88,7 +88,15 @@ fn commit(connection: &Connection, path: &Path, batch: &mut Vec<Job>) {
         batch.clear();
         return;
     }
-    let answers: Vec<Answer> = batch.drain(..).map(|job| job(connection)).collect();
+    let mut answers: Vec<Answer> = Vec::with_capacity(batch.len());
+    for job in batch.drain(..) {
+        answers.push(job(connection));
+        // On a full disk or an I/O error SQLite may end the transaction by itself, and then no later job may run: it
+        // would be committed on its own, without an answer. The jobs left over are dropped, which tells their callers.
+        if connection.is_autocommit() {
+            break;
+        }
+    }
     let committed = connection.execute_batch("COMMIT");
     if let Err(error) = &committed {
         tracing::error!(path = %path.display(), %error, "a transaction could not be committed");

@@ -1,5 +1,6 @@
 //! What every operation needs: the caller's parameters checked in IAM's words, owners of policies and tags, pages.
 
+use crate::iam::Iam;
 use crate::wire::{Access, CallContext, Form, Principal, ServiceError, Xml};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -168,12 +169,14 @@ pub(super) fn time(name: &str, seconds: i64) -> Xml {
 }
 
 /// The permission an operation needs.
-pub(super) fn access(context: &CallContext, operation: &str, form: &Form) -> Access {
+pub(super) fn access(iam: &Iam, context: &CallContext, operation: &str, form: &Form) -> Access {
     let account = &context.account;
     let action = format!("iam:{operation}");
     let named = |word: &str, parameter: &str| {
         let path = form.get("Path").unwrap_or("/");
-        form.get(parameter).map(|name| format!("arn:aws:iam::{account}:{word}{path}{name}"))
+        let name = form.get(parameter)?;
+        let existing = if word == "policy" { None } else { iam.arn_of(word, account, name) };
+        Some(existing.unwrap_or_else(|| format!("arn:aws:iam::{account}:{word}{path}{name}")))
     };
     let of_caller = || operation.contains("User").then(|| context.principal.arn());
     let resource = named("role", "RoleName")

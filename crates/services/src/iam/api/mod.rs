@@ -90,7 +90,7 @@ impl Service for IamService {
     }
 
     fn access(&self, context: &CallContext, request: &ServiceRequest) -> Vec<Access> {
-        vec![call::access(context, &request.operation, request.form())]
+        vec![call::access(self.environment.iam(), context, &request.operation, request.form())]
     }
 
     fn handle<'a>(

@@ -1,0 +1,158 @@
+//! All services over an empty directory, with a clock that tests move, for tests of this crate.
+
+use crate::configuration::{Enforce, ServicesConfig};
+use crate::front::Services;
+use crate::wire::{CallContext, Principal, ServiceError, ServiceRequest};
+use bytes::Bytes;
+use http::{Request, Response};
+use jiff::Timestamp;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde_json::{Value, json};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use tempfile::TempDir;
+
+pub(crate) const ACCOUNT: &str = "000000000000";
+const BEGIN_MS: i64 = 1_800_000_000_000;
+
+pub(crate) struct Fixture {
+    pub(crate) services: Services,
+    directory: Arc<TempDir>,
+    now_ms: Arc<AtomicI64>,
+    enforce: Enforce,
+}
+
+impl Fixture {
+    pub(crate) fn open(enforce: Enforce) -> Self {
+        let directory = Arc::new(tempfile::tempdir().unwrap());
+        Self::over(directory, Arc::new(AtomicI64::new(BEGIN_MS)), enforce)
+    }
+
+    /// The same directory opened again, as after a restart.
+    pub(crate) async fn reopened(self) -> Self {
+        self.services.shutdown().await;
+        let Self { services, directory, now_ms, enforce } = self;
+        drop(services);
+        Self::over(directory, now_ms, enforce)
+    }
+
+    fn over(directory: Arc<TempDir>, now_ms: Arc<AtomicI64>, enforce: Enforce) -> Self {
+        let mut config = ServicesConfig::new(directory.path());
+        config.enforce = enforce;
+        let clock = now_ms.clone();
+        config.clock = Arc::new(move || {
+            Timestamp::from_millisecond(clock.load(Ordering::SeqCst)).unwrap_or(Timestamp::UNIX_EPOCH)
+        });
+        let services = Services::open(config).unwrap();
+        Self { services, directory, now_ms, enforce }
+    }
+
+    pub(crate) fn advance_seconds(&self, seconds: i64) {
+        self.now_ms.fetch_add(seconds * 1000, Ordering::SeqCst);
+    }
+
+    pub(crate) fn root(&self) -> CallContext {
+        CallContext::of(Principal::Root { account: ACCOUNT.to_owned() }, "us-east-1")
+    }
+
+    /// A call by the owner of the account.
+    pub(crate) async fn json(
+        &self,
+        service: &str,
+        operation: &str,
+        input: Value,
+    ) -> Result<Value, ServiceError> {
+        self.json_as(&self.root(), service, operation, input).await
+    }
+
+    pub(crate) async fn json_as(
+        &self,
+        context: &CallContext,
+        service: &str,
+        operation: &str,
+        input: Value,
+    ) -> Result<Value, ServiceError> {
+        let request = ServiceRequest::json_call(operation, &input);
+        let response = self.services.call(context, service, request).await?;
+        let body = response.body_bytes();
+        Ok(if body.is_empty() { Value::Null } else { serde_json::from_slice(&body).unwrap() })
+    }
+
+    /// A call of the query protocol by the owner of the account, which must succeed.
+    pub(crate) async fn query(&self, service: &str, fields: &[(&str, &str)]) -> String {
+        let response = self.services.handle(form(service, "test", None, fields)).await;
+        let body = String::from_utf8_lossy(response.body()).into_owned();
+        assert!(response.status().is_success(), "{body}");
+        body
+    }
+
+    /// A role that the account and `trusted_service` may assume.
+    pub(crate) async fn create_role(&self, name: &str, trusted_service: &str) {
+        let trust = json!({ "Version": "2012-10-17", "Statement": [
+            { "Effect": "Allow", "Principal": { "Service": trusted_service }, "Action": "sts:AssumeRole" }] });
+        self.create_role_trusting(name, &trust).await;
+    }
+
+    pub(crate) async fn create_role_trusting(&self, name: &str, trust: &Value) {
+        let trust = trust.to_string();
+        let fields =
+            [("Action", "CreateRole"), ("RoleName", name), ("AssumeRolePolicyDocument", trust.as_str())];
+        self.query("iam", &fields).await;
+    }
+
+    /// Lets a role do something, by an inline policy named after the action.
+    pub(crate) async fn allow(&self, role: &str, action: &str, resource: &str) {
+        let document = json!({ "Version": "2012-10-17", "Statement": [
+            { "Effect": "Allow", "Action": action, "Resource": resource }] });
+        let (name, document) = (action.replace([':', '*'], "-"), document.to_string());
+        let fields = [
+            ("Action", "PutRolePolicy"),
+            ("RoleName", role),
+            ("PolicyName", name.as_str()),
+            ("PolicyDocument", document.as_str()),
+        ];
+        self.query("iam", &fields).await;
+    }
+}
+
+/// The ARN of a role in the default account.
+pub(crate) fn role_arn(name: &str) -> String {
+    format!("arn:aws:iam::{ACCOUNT}:role/{name}")
+}
+
+/// A signed request of the query protocol.
+pub(crate) fn form(
+    service: &str,
+    access_key_id: &str,
+    session_token: Option<&str>,
+    fields: &[(&str, &str)],
+) -> Request<Bytes> {
+    let encode = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
+    let pairs: Vec<String> = fields.iter().map(|(name, value)| format!("{name}={}", encode(value))).collect();
+    signed(service, access_key_id, session_token)
+        .header("content-type", "application/x-www-form-urlencoded; charset=utf-8")
+        .body(Bytes::from(pairs.join("&")))
+        .unwrap()
+}
+
+/// A request with a SigV4 scope. The signature is not checked on loopback, so it is not computed.
+pub(crate) fn signed(
+    service: &str,
+    access_key_id: &str,
+    session_token: Option<&str>,
+) -> http::request::Builder {
+    let authorization = format!(
+        "AWS4-HMAC-SHA256 Credential={access_key_id}/20270115/us-east-1/{service}/aws4_request, SignedHeaders=host, \
+         Signature=00"
+    );
+    let request = Request::builder().method("POST").uri("/").header("authorization", authorization);
+    match session_token {
+        Some(token) => request.header("x-amz-security-token", token),
+        None => request,
+    }
+}
+
+/// Status and body as text.
+pub(crate) fn text(response: &Response<Bytes>) -> (u16, String) {
+    (response.status().as_u16(), String::from_utf8_lossy(response.body()).into_owned())
+}
