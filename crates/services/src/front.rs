@@ -182,7 +182,10 @@ impl Front {
         let text =
             |name: &str| parts.headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
         let mut context = CallContext::of(principal, region.as_deref().unwrap_or(&config.region));
-        context.invocation_id = text(INVOCATION_ID_HEADER);
+        // Ids that come over the wire count for their caller alone: a function must not be able to use up the id of a
+        // task that is yet to come, and so suppress its effect.
+        let id = text(INVOCATION_ID_HEADER);
+        context.invocation_id = id.map(|id| format!("{} {id}", context.principal.identity()));
         context.source_ip = parts.extensions.get::<IpAddr>().copied();
         context.user_agent = text(header::USER_AGENT.as_str());
         Ok(context)

@@ -129,3 +129,20 @@ async fn credentials_end_and_cannot_be_made_up() {
     let (status, body) = text(&who(key, token).await);
     assert!(status == 403 && body.contains("<Code>ExpiredToken</Code>"), "{body}");
 }
+
+#[tokio::test]
+async fn an_invocation_id_from_the_wire_counts_for_its_caller_alone() {
+    let fixture = Fixture::open(Enforce::Log);
+    let queue = fixture.json("sqs", "CreateQueue", serde_json::json!({ "QueueName": "q" })).await.unwrap();
+    let url = queue["QueueUrl"].clone();
+    let credentials = credentials_of_a_role_without_rights(&fixture).await;
+    let body = serde_json::json!({ "QueueUrl": url, "MessageBody": "m" }).to_string();
+    let send = |builder: http::request::Builder| {
+        let builder = builder.header("x-passo-invocation-id", "i-1");
+        fixture.services.handle(json_request(builder, "AmazonSQS.SendMessage", &body))
+    };
+    let first = text(&send(by(&credentials, "sqs")).await).1;
+    let other = text(&send(signed("sqs", "test", None)).await).1;
+    let again = text(&send(by(&credentials, "sqs")).await).1;
+    assert!(first == again && first != other, "{first} {other} {again}");
+}

@@ -121,6 +121,9 @@ impl Sqs {
                 self.waiters.wake(dead_letter_arn);
             }
             let deadline = begin + received.wait;
+            if received.messages.is_empty() && received.next_visible.is_some_and(|wait| wait.is_zero()) {
+                continue;
+            }
             if !received.messages.is_empty() || tokio::time::Instant::now() >= deadline {
                 return Ok(received.output());
             }

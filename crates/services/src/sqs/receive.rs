@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use std::time::Duration;
 
-/// Messages removed in one go when their time is over, or moved to a dead-letter queue.
+/// Messages removed in one go when their time is over.
 const SWEPT_MAX: i64 = 100;
 
 /// The outcome of one look at a queue.
@@ -80,15 +80,29 @@ pub(super) fn receive(connection: &Connection, call: &Call) -> Result<Received, 
     let wait = wait.unwrap_or_else(|| queue.attributes.number("ReceiveMessageWaitTimeSeconds"));
     let visibility = visibility.unwrap_or_else(|| queue.attributes.number("VisibilityTimeout"));
     sweep(connection, &queue, call.now_ms())?;
-    let moved_to = move_dead_letters(connection, &queue, call.now_ms())?;
-    let mut messages = Vec::new();
+    let redrive = match queue.attributes.redrive() {
+        Some(redrive) => target(connection, redrive)?,
+        None => None,
+    };
+    let (mut messages, mut moved) = (Vec::new(), 0);
     for message in visible(connection, &queue, call.now_ms(), count)? {
-        let handle = take(connection, &queue, &message, call.now_ms(), visibility)?;
-        messages.push(shown(message, &handle, &input, call.now_ms()));
+        match &redrive {
+            Some((target, redrive)) if message.receive_count >= redrive.receive_count_max => {
+                move_to(connection, &queue, target, &message, call.now_ms())?;
+                moved += 1;
+            }
+            _ => {
+                let handle = take(connection, &queue, &message, call.now_ms(), visibility)?;
+                messages.push(shown(message, &handle, &input, call.now_ms()));
+            }
+        }
     }
-    let next_visible = match messages.is_empty() {
-        true => next_visible(connection, &queue, call.now_ms())?,
-        false => None,
+    let moved_to = redrive.filter(|_| moved > 0).map(|(_, redrive)| redrive.target_arn);
+    let next_visible = match (messages.is_empty(), moved) {
+        // Only dead letters were found: what lies behind them may be visible already.
+        (true, 1..) => Some(Duration::ZERO),
+        (true, _) => next_visible(connection, &queue, call.now_ms())?,
+        (false, _) => None,
     };
     let wait = Duration::from_secs(u64::try_from(wait).unwrap_or_default());
     Ok(Received { messages, wait, next_visible, moved_to })
@@ -107,7 +121,7 @@ fn bounded(value: Option<i64>, name: &str, least: i64, most: i64) -> Result<Opti
 fn sweep(connection: &Connection, queue: &Queue, now_ms: i64) -> rusqlite::Result<()> {
     let oldest = now_ms - queue.attributes.number("MessageRetentionPeriod") * 1000;
     let delete = "DELETE FROM messages WHERE position IN
-        (SELECT position FROM messages WHERE queue = ?1 AND sent <= ?2 ORDER BY visible LIMIT ?3)";
+        (SELECT position FROM messages WHERE queue = ?1 AND sent <= ?2 ORDER BY sent LIMIT ?3)";
     connection.prepare_cached(delete)?.execute(params![queue.id, oldest, SWEPT_MAX]).map(|_| ())
 }
 
@@ -120,11 +134,12 @@ fn visible(
     const COLUMNS: &str =
         "position, id, body, attributes, system_attributes, sent, first_received, receive_count";
     let query = if queue.address.is_fifo() {
-        // A group waits while any message of it is in flight or delayed.
+        // A group waits while any message of it is in flight or delayed. The plus keeps SQLite on the index by age,
+        // which gives the order without sorting the whole queue.
         format!(
-            "SELECT {COLUMNS} FROM messages WHERE queue = ?1 AND visible <= ?2
+            "SELECT {COLUMNS} FROM messages WHERE queue = ?1 AND +visible <= ?2
                 AND group_id NOT IN (SELECT group_id FROM messages WHERE queue = ?1 AND visible > ?2)
-             ORDER BY position LIMIT ?3"
+             ORDER BY sent, position LIMIT ?3"
         )
     } else {
         format!(
@@ -182,26 +197,27 @@ fn system_attributes(message: &Message, input: &ReceiveMessage, now_ms: i64) -> 
     all
 }
 
-/// Moves messages that were received as often as the queue allows. The name of the dead-letter queue, if any moved.
-fn move_dead_letters(
+/// The dead-letter queue. One that was deleted gets nothing: the messages stay and are received again.
+fn target(connection: &Connection, redrive: Redrive) -> rusqlite::Result<Option<(Queue, Redrive)>> {
+    let Some(address) = Address::of_arn(&redrive.target_arn) else { return Ok(None) };
+    Ok(find(connection, &address)?.map(|target| (target, redrive)))
+}
+
+/// Moves a message that was received as often as its queue allows.
+fn move_to(
     connection: &Connection,
     queue: &Queue,
+    target: &Queue,
+    message: &Message,
     now_ms: i64,
-) -> Result<Option<String>, ServiceError> {
-    let Some(Redrive { target_arn, receive_count_max }) = queue.attributes.redrive() else { return Ok(None) };
-    // A target that was deleted gets nothing: the messages stay and are received again.
-    let target = match Address::of_arn(&target_arn) {
-        Some(address) => find(connection, &address)?,
-        None => None,
-    };
-    let Some(target) = target else { return Ok(None) };
-    let update = "UPDATE messages SET queue = ?4, visible = ?2, receipt = NULL, system_attributes =
-            json_set(system_attributes, '$.DeadLetterQueueSourceArn', ?5)
-        WHERE position IN (SELECT position FROM messages
-            WHERE queue = ?1 AND visible <= ?2 AND receive_count >= ?3 ORDER BY position LIMIT ?6)";
-    let values = params![queue.id, now_ms, receive_count_max, target.id, queue.address.arn(), SWEPT_MAX];
-    let moved = connection.prepare_cached(update)?.execute(values)?;
-    Ok((moved > 0).then_some(target_arn))
+) -> rusqlite::Result<()> {
+    // A FIFO queue's retention begins anew with the move; a standard queue's goes on.
+    let sent = if target.address.is_fifo() { now_ms } else { message.sent };
+    let update =
+        "UPDATE messages SET queue = ?2, visible = ?3, sent = ?4, receipt = NULL, system_attributes =
+            json_set(system_attributes, '$.DeadLetterQueueSourceArn', ?5) WHERE position = ?1";
+    let values = params![message.position, target.id, now_ms, sent, queue.address.arn()];
+    connection.prepare_cached(update)?.execute(values).map(|_| ())
 }
 
 /// In how long the next message becomes visible.

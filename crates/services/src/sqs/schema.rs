@@ -1,4 +1,5 @@
-//! The tables of `sqs.db`. A message's `position` is its place in the queue and never used twice.
+//! The tables of `sqs.db`. A message's `position` is its place in the queue and never used twice. The two indexes are
+//! the two orders in which messages leave: by visibility, and by age (FIFO, retention).
 
 pub(super) const MIGRATIONS: &[&str] = &["
     CREATE TABLE queues(
@@ -12,7 +13,7 @@ pub(super) const MIGRATIONS: &[&str] = &["
         sent INTEGER NOT NULL, visible INTEGER NOT NULL, receipt TEXT,
         first_received INTEGER, receive_count INTEGER NOT NULL DEFAULT 0, group_id TEXT);
     CREATE INDEX messages_visible ON messages(queue, visible, position);
-    CREATE INDEX messages_group ON messages(queue, group_id, visible) WHERE group_id IS NOT NULL;
+    CREATE INDEX messages_sent ON messages(queue, sent);
     CREATE TABLE deduplication(
         queue INTEGER NOT NULL REFERENCES queues(id) ON DELETE CASCADE,
         key TEXT NOT NULL, at INTEGER NOT NULL, message_id TEXT NOT NULL, position INTEGER NOT NULL,

@@ -52,6 +52,14 @@ impl Principal {
         }
     }
 
+    /// Who the caller is across sessions: the role rather than its session.
+    pub fn identity(&self) -> String {
+        match self {
+            Self::RoleSession { role_arn, .. } => role_arn.clone(),
+            Self::Root { .. } | Self::User { .. } | Self::Service { .. } => self.arn(),
+        }
+    }
+
     /// The caller's ARN as `GetCallerIdentity` and access errors show it.
     pub fn arn(&self) -> String {
         match self {

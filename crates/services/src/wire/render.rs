@@ -22,8 +22,6 @@ pub struct Envelope {
     pub protocol: Protocol,
     /// The request id.
     pub request_id: String,
-    /// The caller knows the query protocol's error codes (`x-amzn-query-mode: true`).
-    pub query_mode: bool,
 }
 
 impl Envelope {
@@ -40,7 +38,6 @@ impl Envelope {
             operation: request.operation.clone(),
             protocol: request.protocol,
             request_id: request_id.to_owned(),
-            query_mode: request.header("x-amzn-query-mode").is_some_and(|value| value == "true"),
         }
     }
 
@@ -175,7 +172,6 @@ mod tests {
             operation: "Do".to_owned(),
             protocol,
             request_id: "r-1".to_owned(),
-            query_mode: true,
         };
         let response = envelope.error(error);
         let body = String::from_utf8_lossy(response.body()).into_owned();
