@@ -68,16 +68,23 @@ fn next_batch(store: &dyn Store, told: &mut Told, dice: &mut Dice, round: u64) -
     batch
 }
 
+/// What became of the batch under way.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum UnderWay {
+    Lost,
+    Kept,
+}
+
 /// What is wrong after the power came back, if anything.
-fn check(directory: &Path, disk: &Disk, told: &Told) -> Result<(), String> {
+fn check(directory: &Path, disk: &Disk, told: &Told) -> Result<UnderWay, String> {
     let store =
         SqliteStore::open(directory, &options(disk, Durability::Full)).map_err(|error| error.to_string())?;
     let reader = store.reader();
     let journal = reader.journal(0, 10_000).map_err(|error| error.to_string())?;
     let position = journal.last().map_or(0, |turn| turn.position);
-    let lengths = match position {
-        position if position == told.acknowledged.1 => &told.acknowledged.0,
-        position if position == told.under_way.1 => &told.under_way.0,
+    let (lengths, under_way) = match position {
+        position if position == told.acknowledged.1 => (&told.acknowledged.0, UnderWay::Lost),
+        position if position == told.under_way.1 => (&told.under_way.0, UnderWay::Kept),
         position => {
             return Err(format!("journal ends at {position}, acknowledged was {}", told.acknowledged.1));
         }
@@ -90,14 +97,14 @@ fn check(directory: &Path, disk: &Disk, told: &Told) -> Result<(), String> {
         }
     }
     match store.verify() {
-        Ok(differences) if differences.is_empty() => Ok(()),
+        Ok(differences) if differences.is_empty() => Ok(under_way),
         Ok(differences) => Err(format!("{differences:?}")),
         Err(error) => Err(error.to_string()),
     }
 }
 
 /// One life: work, lose power at an operation, come back with what survived, check, and work on.
-fn live(disk: &Disk, durability: Durability, cut_at: u64, seed: u64) -> Result<(), String> {
+fn live(disk: &Disk, durability: Durability, cut_at: u64, seed: u64) -> Result<UnderWay, String> {
     let directory = tempfile::tempdir().map_err(|error| error.to_string())?;
     disk.format();
     disk.cut_at(cut_at);
@@ -122,12 +129,16 @@ fn nothing_acknowledged_is_lost_at_any_sync() {
     let disk = Disk::new();
     let (_, syncs) = rehearse(&disk, Durability::Full);
     assert!(syncs.len() as u64 > BATCHES, "each commit syncs");
+    let mut kept = 0;
     for sync in syncs {
-        for (cut_at, seed) in [(sync, 0), (sync, 2 + sync), (sync + 1, 1), (sync + 1, 3 + sync)] {
-            live(&disk, Durability::Full, cut_at, seed)
-                .unwrap_or_else(|lost| panic!("{cut_at} {seed}: {lost}"));
+        // Just before it is done, with nothing, all and some of what it would have saved; and just after.
+        for (cut_at, seed) in [(sync, 0), (sync, 1), (sync, 2 + sync), (sync + 1, 3 + sync)] {
+            let lived = live(&disk, Durability::Full, cut_at, seed);
+            let under_way = lived.unwrap_or_else(|lost| panic!("{cut_at} {seed}: {lost}"));
+            kept += u64::from(under_way == UnderWay::Kept);
         }
     }
+    assert!(kept >= BATCHES, "a batch whose sync was cut short may be kept, but only {kept} were");
 }
 
 #[test]
@@ -135,10 +146,14 @@ fn nothing_acknowledged_is_lost_at_any_write() {
     let disk = Disk::new();
     let (operations, _) = rehearse(&disk, Durability::Full);
     let mut dice = Dice(11);
+    let mut kept = 0;
     for seed in 0..150 {
         let cut_at = 1 + dice.roll(operations);
-        live(&disk, Durability::Full, cut_at, seed).unwrap_or_else(|lost| panic!("{cut_at} {seed}: {lost}"));
+        let lived = live(&disk, Durability::Full, cut_at, seed);
+        let under_way = lived.unwrap_or_else(|lost| panic!("{cut_at} {seed}: {lost}"));
+        kept += usize::from(under_way == UnderWay::Kept);
     }
+    assert!((1..150).contains(&kept), "a batch under way may be kept or lost; {kept} of 150 were kept");
 }
 
 /// How many of the lives lose something.

@@ -1,9 +1,13 @@
 //! What is particular to files: whose they are, what is wrong with them, and what an older or newer Passo makes of them.
 
+#![allow(clippy::print_stderr, reason = "one test speaks to another process")]
+
 mod samples;
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::path::Path;
+use std::process::{Command, Stdio};
 
 use rusqlite::Connection;
 use samples::{FRANKFURT, Script, payload_of, turns};
@@ -49,6 +53,41 @@ fn a_directory_is_made_for_its_owner_alone_and_held_by_one_server() {
     assert!(told.contains(&format!("process {}", std::process::id())), "{told}");
     drop(store);
     open(&directory).expect("it is free again");
+}
+
+/// The other process of the next test; by itself it has nothing to do.
+#[test]
+fn a_directory_is_held_when_asked_for() {
+    let Some(directory) = std::env::var_os(HOLD) else { return };
+    let _store = open(Path::new(&directory)).expect("a store");
+    eprintln!("{HOLD}");
+    // Until it is killed, or its parent is gone.
+    let _ = std::io::stdin().read_line(&mut String::new());
+}
+
+const HOLD: &str = "PASSO_TEST_HOLD";
+
+#[test]
+fn a_killed_server_leaves_its_directory_free() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let mut holder = Command::new(std::env::current_exe().expect("this program"))
+        .args(["--exact", "a_directory_is_held_when_asked_for", "--nocapture"])
+        .env(HOLD, directory.path())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("another process");
+    let told = BufReader::new(holder.stderr.take().expect("a pipe"));
+    assert!(told.lines().map_while(Result::ok).any(|line| line.contains(HOLD)), "it holds the directory");
+    match open(directory.path()) {
+        Err(StoreError::Busy { pid, .. }) => assert_eq!(pid, Some(holder.id())),
+        Err(other) => panic!("{other}"),
+        Ok(_) => panic!("two servers share a directory"),
+    }
+    holder.kill().expect("killed");
+    holder.wait().expect("gone");
+    open(directory.path()).expect("it is free");
 }
 
 #[test]

@@ -24,6 +24,9 @@ use self::interned::InternedArns;
 use self::read::SqliteReader;
 use crate::{Batch, Committed, Difference, Keys, Reader, Scope, Store, StoreError};
 
+/// Commits between two looks at the size of the log.
+const LOG_LOOK_EVERY: u64 = 256;
+
 /// How to open a store.
 #[derive(Clone, Debug)]
 pub struct SqliteOptions {
@@ -61,6 +64,7 @@ pub struct SqliteStore {
     scopes_known: usize,
     arns: InternedArns,
     position: u64,
+    commits: u64,
     /// Last, so that the connections are closed before the directory is given up.
     _lock: DirectoryLock,
 }
@@ -81,7 +85,13 @@ impl SqliteStore {
         let keys = Keys::new(read_number(&writer, scopes_known).map_err(fail)? + 1, scopes);
         let reader = Arc::new(SqliteReader::new(path.clone(), options.clone(), keys.clone()));
         let arns = InternedArns::default();
-        Ok(SqliteStore { writer, path, reader, keys, scopes_known, arns, position, _lock: lock })
+        Ok(SqliteStore { writer, path, reader, keys, scopes_known, arns, position, commits: 0, _lock: lock })
+    }
+
+    /// Whether readers have kept the log from being begun anew for too long.
+    fn log_is_urgent(&self) -> bool {
+        let log = self.path.with_extension("db-wal");
+        std::fs::metadata(log).is_ok_and(|log| log.len() > schema::LOG_BYTES_URGENT)
     }
 }
 
@@ -90,7 +100,15 @@ impl Store for SqliteStore {
         if batch.is_empty() {
             return Ok(Committed { position: self.position, conflicts: Vec::new() });
         }
-        self.write(batch)
+        let committed = self.write(batch)?;
+        self.commits += 1;
+        if self.commits.is_multiple_of(LOG_LOOK_EVERY) && self.log_is_urgent() {
+            // The batch is on disk whatever becomes of this.
+            if let Err(error) = self.checkpoint() {
+                tracing::warn!(%error, "the log of the database could not be emptied");
+            }
+        }
+        Ok(committed)
     }
 
     fn reader(&self) -> Arc<dyn Reader> {
@@ -102,7 +120,8 @@ impl Store for SqliteStore {
     }
 
     fn checkpoint(&mut self) -> Result<(), StoreError> {
-        schema::truncate_log(&self.writer).map_err(|error| failure::classify(error, &self.path, Doing::Work))
+        schema::truncate_log(&self.writer, self.reader.options())
+            .map_err(|error| failure::classify(error, &self.path, Doing::Work))
     }
 
     fn verify(&self) -> Result<Vec<Difference>, StoreError> {

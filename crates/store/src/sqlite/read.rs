@@ -34,6 +34,11 @@ impl SqliteReader {
         SqliteReader { path, options, keys, idle: Mutex::default() }
     }
 
+    /// How the store was opened.
+    pub(super) fn options(&self) -> &SqliteOptions {
+        &self.options
+    }
+
     /// Runs a call in a read transaction.
     fn with<T>(&self, call: impl FnOnce(&Connection) -> Result<T, StoreError>) -> Result<T, StoreError> {
         let idle = self.idle.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).pop();

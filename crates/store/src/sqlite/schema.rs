@@ -4,6 +4,7 @@
 //! leaves either no store or a whole one. Every change here is a new `user_version` and a migration.
 
 use std::path::Path;
+use std::time::Duration;
 
 use rusqlite::Connection;
 
@@ -21,6 +22,10 @@ const PAGE_SIZE: i64 = 8192;
 const CHECKPOINT_PAGES: i64 = 2000;
 /// The log is cut back to this after a checkpoint.
 const LOG_BYTES_MAX: i64 = 64 << 20;
+/// A log of this size was not begun anew for long, because some reader was always at it.
+pub(super) const LOG_BYTES_URGENT: u64 = 2 * LOG_BYTES_MAX as u64;
+/// How long a checkpoint waits for readers; commits wait behind it.
+const READERS_WAIT: Duration = Duration::from_millis(100);
 /// Prepared statements kept by a connection.
 const STATEMENTS_MAX: usize = 64;
 
@@ -107,7 +112,7 @@ pub(super) fn prepare_writer(
     if user_version(connection).map_err(fail)? == 0 {
         create(connection).map_err(fail)?;
     }
-    truncate_log(connection).map_err(fail)
+    truncate_log(connection, options).map_err(fail)
 }
 
 /// Makes a reader's connection ready.
@@ -123,10 +128,13 @@ pub(super) fn prepare_reader(
     Ok(())
 }
 
-/// Moves the log into the file and empties it.
-pub(super) fn truncate_log(connection: &Connection) -> rusqlite::Result<()> {
-    // Busy (first column 1) only means that a reader is still at it: the next checkpoint will do.
-    connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+/// Moves the log into the file and empties it, unless readers keep it for longer than a moment: then the next time.
+pub(super) fn truncate_log(connection: &Connection, options: &SqliteOptions) -> rusqlite::Result<()> {
+    connection.busy_timeout(READERS_WAIT.min(options.busy_timeout))?;
+    // Busy (the first column is 1) is no error: what could be moved was.
+    let done = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+    connection.busy_timeout(options.busy_timeout)?;
+    done
 }
 
 /// Refuses what is not ours, or newer than we are, before anything is written to it.

@@ -1,5 +1,7 @@
 //! Turns, pages of history, positions, and what is refused.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use engine::Payload;
 use store::{
     Batch, CursorMove, Direction, ExecutionStatus, HistoryQuery, MapRunItem, Standing, StoreError, TurnRecord,
@@ -15,6 +17,7 @@ conformance!(
     a_batch_that_breaks_the_rules_writes_nothing,
     items_of_a_map_run_are_read_in_pages,
     an_empty_batch_is_no_work,
+    readers_see_whole_batches_while_one_writes,
 );
 
 fn an_execution_is_read_back_as_it_was_written(backend: &dyn Backend) {
@@ -184,4 +187,45 @@ fn an_empty_batch_is_no_work(backend: &dyn Backend) {
     assert_eq!(store.append(&Batch::default()).expect("a commit").position, 0);
     store.checkpoint().expect("a checkpoint");
     assert_eq!(store.reader().journal(0, 10).expect("a page").len(), 0);
+}
+
+fn readers_see_whole_batches_while_one_writes(backend: &dyn Backend) {
+    let mut store = backend.open();
+    let mut scripts: Vec<Script> = (0..2)
+        .map(|index| Script::new(&*store, samples::start(FRANKFURT, "Order", &format!("{index}")), 0))
+        .collect();
+    let keys = [scripts[0].key, scripts[1].key];
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let readers: Vec<_> = (0..3)
+            .map(|_| {
+                let (reader, done) = (store.reader(), &done);
+                scope.spawn(move || {
+                    let mut reads = 0;
+                    while !done.load(Ordering::Relaxed) || reads == 0 {
+                        // Both executions grow in every batch, the second after the first.
+                        let journal = reader.journal(0, 10_000).expect("a page");
+                        assert!(journal.len().is_multiple_of(2), "half a batch was seen");
+                        let [first, second] = keys.map(|key| reader.events(key).expect("a read").len());
+                        assert!(second >= first, "the second was read later");
+                        reads += 1;
+                    }
+                })
+            })
+            .collect();
+        for round in 0..60 {
+            let turns = turns(scripts.iter_mut().map(|script| {
+                let script =
+                    if round == 0 { script.started() } else { script.passed(&payload_of(5000, round)) };
+                script.turn(Standing::Open)
+            }));
+            store.append(&turns).expect("a commit");
+            if round % 20 == 19 {
+                store.checkpoint().expect("a checkpoint");
+            }
+        }
+        done.store(true, Ordering::Relaxed);
+        readers.into_iter().for_each(|reader| reader.join().expect("a reader"));
+    });
+    assert_eq!(store.verify().expect("verify reads"), []);
 }
