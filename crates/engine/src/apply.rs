@@ -26,10 +26,10 @@ impl Execution {
     pub(crate) fn absorb(&mut self, event: &Event) -> Vec<TaskId> {
         self.seq = event.seq;
         self.history_id = event.history_id.unwrap_or(self.history_id);
-        if let (Some(id), true) = (event.history_id, lineage::is_followed(&event.kind)) {
-            if let Some(frame) = self.frame_mut(event.frame) {
-                frame.last = id;
-            }
+        if let (Some(id), true) = (event.history_id, lineage::is_followed(&event.kind))
+            && let Some(frame) = self.frame_mut(event.frame)
+        {
+            frame.last = id;
         }
         let cancelled = self.absorb_kind(event);
         self.index(event.frame);

@@ -139,10 +139,10 @@ impl Execution {
     /// Heartbeats are not journalled: after a replay their deadlines count from here. Call before [`Execution::outstanding`].
     pub fn recovered(&mut self, at: Timestamp) {
         for frame in self.frames.iter_mut().flatten() {
-            if let Some(Visit { work: Work::Task(task), .. }) = frame.visit_mut() {
-                if let (Some(heartbeat), Some(_)) = (task.heartbeat, task.heartbeat_at) {
-                    task.heartbeat_at = Some(at.plus(heartbeat));
-                }
+            if let Some(Visit { work: Work::Task(task), .. }) = frame.visit_mut()
+                && let (Some(heartbeat), Some(_)) = (task.heartbeat, task.heartbeat_at)
+            {
+                task.heartbeat_at = Some(at.plus(heartbeat));
             }
         }
     }
@@ -190,34 +190,47 @@ impl Execution {
         self.frames.get_mut(id.0 as usize)?.as_deref_mut()
     }
 
-    fn owed_by(&self, frame: FrameId, effects: &mut Vec<Effect>) {
+    /// What a frame waits for.
+    pub(crate) fn owed_by(&self, frame: FrameId, effects: &mut Vec<Effect>) {
         let Some(visit) = self.frame(frame).and_then(Frame::visit) else { return };
         match &visit.work {
             Work::Waiting { seq, until } => effects.push(arm(*seq, TimerKind::Wait, *until)),
             Work::Retrying { seq, until } => effects.push(arm(*seq, TimerKind::Retry, *until)),
-            Work::Task(task) => self.owed_for_task(visit, task, effects),
+            Work::Task(task) => self.owed_for_task(frame, visit, task, effects),
             Work::MapRun(run) => effects.extend(self.owed_for_map_run(visit, run)),
             Work::Begin | Work::Fan(_) | Work::Closed => {}
         }
     }
 
-    fn owed_for_task(&self, visit: &Visit, task: &TaskWork, effects: &mut Vec<Effect>) {
-        match &task.handle {
-            Some(handle) if is_observed(&task.resource) => {
-                effects.push(Effect::ObserveTask(Box::new(ObserveTask {
-                    task: task.task,
-                    resource: task.resource.clone(),
-                    handle: handle.clone(),
-                    credentials_role: task.credentials_role.clone(),
-                })))
-            }
-            Some(_) => {}
-            // A worker has it.
-            None if task.started && task.label.family() == TaskFamily::Activity => {}
-            None => effects.push(self.schedule_effect(visit, task)),
+    fn owed_for_task(&self, id: FrameId, visit: &Visit, task: &TaskWork, effects: &mut Vec<Effect>) {
+        // A worker has a started activity, the holder of its token a submitted callback.
+        let held = task.handle.is_some() || task.started && task.label.family() == TaskFamily::Activity;
+        effects.extend(self.observation(id));
+        if !held {
+            effects.push(self.schedule_effect(visit, task));
         }
+        effects.extend(self.timers(id));
+    }
+
+    /// Timers of a frame's task.
+    pub(crate) fn timers(&self, id: FrameId) -> Vec<Effect> {
+        let Some(Work::Task(task)) = self.frame(id).and_then(Frame::visit).map(|visit| &visit.work) else {
+            return Vec::new();
+        };
         let timers = [(TimerKind::TaskTimeout, task.timeout_at), (TimerKind::Heartbeat, task.heartbeat_at)];
-        effects.extend(timers.iter().filter_map(|(kind, at)| Some(arm(task.task.0, *kind, (*at)?))));
+        timers.into_iter().filter_map(|(kind, at)| Some(arm(task.task.0, kind, at?))).collect()
+    }
+
+    /// The watch over a frame's submitted task.
+    pub(crate) fn observation(&self, id: FrameId) -> Option<Effect> {
+        let Work::Task(task) = &self.frame(id)?.visit()?.work else { return None };
+        let handle = task.handle.clone().filter(|_| is_observed(&task.resource))?;
+        Some(Effect::ObserveTask(Box::new(ObserveTask {
+            task: task.task,
+            resource: task.resource.clone(),
+            handle,
+            credentials_role: task.credentials_role.clone(),
+        })))
     }
 
     fn schedule_effect(&self, visit: &Visit, task: &TaskWork) -> Effect {
@@ -255,13 +268,6 @@ impl Execution {
 
     pub(crate) fn deadline_effect(&self) -> Option<Effect> {
         self.deadline.map(|(seq, at)| arm(seq, TimerKind::Execution, at))
-    }
-
-    /// Effects of what a frame has just begun to wait for.
-    pub(crate) fn newly_owed(&self, frame: FrameId) -> Vec<Effect> {
-        let mut effects = Vec::new();
-        self.owed_by(frame, &mut effects);
-        effects
     }
 
     /// The whole path of frames from one up to the machine's.

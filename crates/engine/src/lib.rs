@@ -35,4 +35,4 @@ pub use input::{Ignored, Input, InputKind, MapRunResult, Outcome, Stage};
 pub use record::{Decoder, EncodedTurn, Encoder, Record, RecordError};
 pub use start::{DefinitionHash, Failure, Limits, MapRunLink, Start};
 pub use states::map_run::label_of as map_run_label;
-pub use step::{Step, step};
+pub use step::{NoPreconditions, Preconditions, Step, step, step_with};

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use asl::entropy::SeededEntropy;
 use asl::payload::Payload;
-use asl::program::{Program, StateMachineType};
+use asl::program::{Program, Resource, StateMachineType};
 use asl::timestamp::Timestamp;
 use std::time::Duration;
 
@@ -45,6 +45,39 @@ pub struct Step {
 /// # Panics
 /// On a broken invariant, such as events of another definition. The shell drops the execution's memory then.
 pub fn step(program: &Program, execution: &mut Execution, input: Input, budget: u32) -> Step {
+    step_with(program, execution, input, budget, &NoPreconditions)
+}
+
+/// What must hold before a task may be scheduled, as far as the caller knows: that the activity exists, that the parameters
+/// fit the integration. AWS fails such a state with `States.Runtime` and no TaskScheduled. The answer is part of the input:
+/// it may differ from step to step, and its result travels in the event.
+pub trait Preconditions {
+    /// Why this task cannot even be scheduled (`The activity … does not exist.`), in AWS's words without the sentence that
+    /// names the state.
+    fn check(&self, resource: &Resource, parameters: &Payload) -> Result<(), String>;
+}
+
+/// Every task may be scheduled.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoPreconditions;
+
+impl Preconditions for NoPreconditions {
+    fn check(&self, _resource: &Resource, _parameters: &Payload) -> Result<(), String> {
+        Ok(())
+    }
+}
+
+/// As [`step`], with a check of tasks before they are scheduled.
+///
+/// # Panics
+/// As [`step`].
+pub fn step_with(
+    program: &Program,
+    execution: &mut Execution,
+    input: Input,
+    budget: u32,
+    preconditions: &dyn Preconditions,
+) -> Step {
     let was_open = execution.finished.is_none();
     let mut turn = Turn {
         program,
@@ -54,6 +87,7 @@ pub fn step(program: &Program, execution: &mut Execution, input: Input, budget: 
         events: Vec::new(),
         effects: Vec::new(),
         context: None,
+        preconditions,
     };
     let outcome = match turn.accept(input.kind) {
         Ok(()) => Outcome::Accepted,
@@ -148,12 +182,12 @@ impl<'a> Turn<'a> {
         let (frame, _) = self.open_task(task, nonce)?;
         let at = self.at;
         let visit = self.execution.frame_mut(frame).and_then(Frame::visit_mut);
-        if let Some(Work::Task(work)) = visit.map(|visit| &mut visit.work) {
-            if let Some(heartbeat) = work.heartbeat {
-                let at = at.plus(heartbeat);
-                work.heartbeat_at = Some(at);
-                self.effects.push(arm(task.0, TimerKind::Heartbeat, at));
-            }
+        if let Some(Work::Task(work)) = visit.map(|visit| &mut visit.work)
+            && let Some(heartbeat) = work.heartbeat
+        {
+            let at = at.plus(heartbeat);
+            work.heartbeat_at = Some(at);
+            self.effects.push(arm(task.0, TimerKind::Heartbeat, at));
         }
         Ok(())
     }

@@ -16,10 +16,11 @@ use crate::event::{Event, EventKind, StateType};
 use crate::execution::{Execution, cancel_effect};
 use crate::fault::Fault;
 use crate::frame::{Frame, Phase, Visit, Work};
-use crate::ids::{FrameId, TimerKind};
+use crate::ids::FrameId;
 use crate::lineage;
 use crate::start::{Failure, Start};
 use crate::states;
+use crate::step::Preconditions;
 
 /// One turn.
 pub(crate) struct Turn<'a> {
@@ -31,6 +32,8 @@ pub(crate) struct Turn<'a> {
     pub effects: Vec<Effect>,
     /// The context object as it was made last; what does not change in a turn is not made again.
     pub context: Option<Value>,
+    /// What must hold before a task may be scheduled.
+    pub preconditions: &'a dyn Preconditions,
 }
 
 /// A frame in a state: where the work of a state type happens.
@@ -74,8 +77,12 @@ impl<'a> Turn<'a> {
         let kind = if self.is_one_too_many(&kind) { self.out_of_events() } else { kind };
         let history_id = kind.is_public().then_some(self.execution.history_id + 1);
         let event = Event { seq: self.execution.seq + 1, frame, at: self.at, history_id, prev, kind };
+        let armed = match &event.kind {
+            EventKind::TaskStarted { .. } | EventKind::TaskSubmitted { .. } => self.execution.timers(frame),
+            _ => Vec::new(),
+        };
         let cancelled = self.execution.absorb(&event);
-        self.owe(&event);
+        self.owe(&event, &armed);
         for task in cancelled {
             self.effects.push(cancel_effect(task, &self.execution.cancelling[&task]));
         }
@@ -101,26 +108,26 @@ impl<'a> Turn<'a> {
         EventKind::ExecutionFailed { failure: Failure::runtime(cause) }
     }
 
-    /// Effects that an event makes outstanding.
-    fn owe(&mut self, event: &Event) {
-        let wanted: fn(&Effect) -> bool = match &event.kind {
+    /// Effects that an event makes outstanding. `armed` are the frame's timers before it.
+    fn owe(&mut self, event: &Event, armed: &[Effect]) {
+        match &event.kind {
             EventKind::TaskScheduled { .. }
             | EventKind::WaitScheduled { .. }
             | EventKind::RetryScheduled { .. }
             | EventKind::MapRunStarted { .. }
-            | EventKind::MapRunRedriven { .. } => |_| true,
-            EventKind::TaskStarted { .. } => |effect| matches!(effect, Effect::ArmTimer { .. }),
-            EventKind::TaskSubmitted { .. } => |effect| match effect {
-                Effect::ArmTimer { timer, .. } => timer.kind == TimerKind::Heartbeat,
-                effect => matches!(effect, Effect::ObserveTask(_)),
-            },
+            | EventKind::MapRunRedriven { .. } => self.execution.owed_by(event.frame, &mut self.effects),
+            EventKind::TaskStarted { .. } | EventKind::TaskSubmitted { .. } => {
+                let moved = self.execution.timers(event.frame);
+                self.effects.extend(moved.into_iter().filter(|effect| !armed.contains(effect)));
+                if matches!(event.kind, EventKind::TaskSubmitted { .. }) {
+                    self.effects.extend(self.execution.observation(event.frame));
+                }
+            }
             EventKind::ExecutionStarted { .. } | EventKind::ExecutionRedriven { .. } => {
                 self.effects.extend(self.execution.deadline_effect());
-                return;
             }
-            _ => return,
-        };
-        self.effects.extend(self.execution.newly_owed(event.frame).into_iter().filter(wanted));
+            _ => {}
+        }
     }
 
     fn advance(&mut self, id: FrameId) {

@@ -44,6 +44,7 @@ pub(crate) fn begin<'a>(turn: &mut Turn<'a>, site: Site<'a>, task: &'a Task) -> 
             credentials.value().get("RoleArn").and_then(|role| role.as_str()).map(Arc::from)
         }
     };
+    turn.preconditions.check(&task.resource, &parameters).map_err(Fault::Runtime)?;
     let label = label_of(&task.resource);
     let scheduled = TaskScheduled {
         label: label.clone(),
