@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use jlens_core::ast::{Ast, BinaryOp, Node, NodeId, NodeKind, Stage};
+use jlens_core::ast::{Ast, BinaryOp, Node, NodeId, NodeKind, Stage, TransformDef};
 use jlens_core::stack;
 
 /// The built-in functions whose result can be much larger than their arguments.
@@ -17,8 +17,8 @@ pub(super) struct Analysis {
     pub(super) names: BTreeSet<String>,
     /// Whether evaluation must be metered.
     pub(super) metered: bool,
-    /// The arguments of calls of `$replace`, by their nodes: the call and the place.
-    pub(super) replace_arguments: BTreeMap<NodeId, ReplaceArgument>,
+    /// The arguments of calls that are looked at before they are made, by their nodes.
+    pub(super) guarded_arguments: BTreeMap<NodeId, GuardedArgument>,
     /// Whether `$replace` is used otherwise than by calling it.
     pub(super) replace_as_value: bool,
     /// The operands of ranges, by their nodes: whether it is the last.
@@ -26,9 +26,32 @@ pub(super) struct Analysis {
     plain_path: Option<(String, Vec<String>)>,
 }
 
-/// An argument of a call of `$replace`.
+/// A built-in function that could take too long or build too much before its result is checked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Guarded {
+    /// Panics on a picture of tens of thousands of digits.
+    FormatNumber,
+    /// With a regular expression, takes time by the square of the subject's length.
+    MatchOrSplit,
+    /// The same, and its result is checked only when it is built.
+    Replace,
+}
+
+impl Guarded {
+    fn by_name(name: &str) -> Option<Guarded> {
+        match name {
+            "formatNumber" => Some(Guarded::FormatNumber),
+            "match" | "split" => Some(Guarded::MatchOrSplit),
+            "replace" => Some(Guarded::Replace),
+            _ => None,
+        }
+    }
+}
+
+/// An argument of a call of such a function.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct ReplaceArgument {
+pub(super) struct GuardedArgument {
+    pub(super) function: Guarded,
     pub(super) index: usize,
     pub(super) count: usize,
 }
@@ -73,7 +96,7 @@ impl Analysis {
             NodeKind::Negate { expr } => self.visit(expr, repeated),
             NodeKind::Array { items } => {
                 self.metered |= repeated;
-                items.iter().for_each(|item| self.visit(item, repeated));
+                self.visit_all(items, repeated);
             }
             NodeKind::Object { pairs } => {
                 self.metered |= repeated;
@@ -89,24 +112,22 @@ impl Analysis {
                 self.visit(then, repeated);
                 otherwise.iter().for_each(|node| self.visit(node, repeated));
             }
-            NodeKind::Block { exprs, .. } => exprs.iter().for_each(|node| self.visit(node, repeated)),
+            NodeKind::Block { exprs, .. } => self.visit_all(exprs, repeated),
             NodeKind::Bind { rhs, .. } => {
                 self.metered = true;
                 self.visit(rhs, repeated);
             }
-            NodeKind::Function { procedure, args } | NodeKind::Partial { procedure, args } => {
-                self.visit_call(procedure, args, repeated);
+            NodeKind::Function { procedure, args } => self.visit_call(procedure, args, repeated),
+            NodeKind::Partial { procedure, args } => {
+                self.metered = true;
+                self.visit(procedure, repeated);
+                self.visit_all(args, repeated);
             }
             NodeKind::Lambda(definition) => {
                 self.metered |= !definition.thunk;
                 self.visit(&definition.body, true);
             }
-            NodeKind::Transform(definition) => {
-                self.metered = true;
-                self.visit(&definition.pattern, true);
-                self.visit(&definition.update, true);
-                definition.delete.iter().for_each(|node| self.visit(node, true));
-            }
+            NodeKind::Transform(definition) => self.visit_transform(definition),
             NodeKind::Sort { terms } => terms.iter().for_each(|term| self.visit(&term.expr, true)),
             NodeKind::Name { .. }
             | NodeKind::String { .. }
@@ -121,6 +142,17 @@ impl Analysis {
             | NodeKind::Error { .. } => {}
         }
         self.visit_attributes(node);
+    }
+
+    fn visit_all(&mut self, nodes: &[Node], repeated: bool) {
+        nodes.iter().for_each(|node| self.visit(node, repeated));
+    }
+
+    fn visit_transform(&mut self, definition: &TransformDef) {
+        self.metered = true;
+        self.visit(&definition.pattern, true);
+        self.visit(&definition.update, true);
+        definition.delete.iter().for_each(|node| self.visit(node, true));
     }
 
     fn visit_attributes(&mut self, node: &Node) {
@@ -143,13 +175,19 @@ impl Analysis {
 
     fn visit_call(&mut self, procedure: &Node, args: &[Node], repeated: bool) {
         self.metered |= repeated;
-        if matches!(&procedure.kind, NodeKind::Variable { name } if name == "replace") {
+        let name = match &procedure.kind {
+            NodeKind::Variable { name } => name.as_str(),
+            _ => "",
+        };
+        if let Some(function) = Guarded::by_name(name) {
+            self.metered = true;
             let count = args.len();
             for (index, node) in args.iter().enumerate() {
-                self.replace_arguments.insert(node.id, ReplaceArgument { index, count });
+                self.guarded_arguments.insert(node.id, GuardedArgument { function, index, count });
             }
-            self.names.insert("replace".to_owned());
-            self.metered = true;
+        }
+        if name == "replace" {
+            self.names.insert(name.to_owned());
         } else {
             self.visit(procedure, repeated);
         }

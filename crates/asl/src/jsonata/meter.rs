@@ -1,7 +1,7 @@
 //! Counts what an evaluation builds, and ends it before it builds too much.
 //!
-//! The engine bounds each string and array, but not how many there are, nor what `$replace` builds
-//! before its size is checked. The meter sees every value as it comes to be. It ends the evaluation by
+//! The engine bounds each string and array, but not how many there are, nor what some functions do
+//! before their result is checked. The meter sees every value as it comes to be. It ends the evaluation by
 //! unwinding with [`OverLimit`] (no panic hook runs), which `evaluate` turns into an error.
 
 use std::panic::resume_unwind;
@@ -11,7 +11,7 @@ use jlens_core::audit::{CaptureLimits, Outcome, Tracer, ValueRef};
 use serde_json::Value;
 
 use super::Limits;
-use super::analysis::Analysis;
+use super::analysis::{Analysis, Guarded, GuardedArgument};
 use crate::json_syntax::DEPTH_MAX;
 
 /// The payload of the unwinding that ends an evaluation.
@@ -23,6 +23,10 @@ const NODE_BYTES: usize = 48;
 const ITEM_BYTES: usize = 16;
 /// What any value costs that is built.
 const VALUE_BYTES: usize = 96;
+/// The longest picture of `$formatNumber`.
+const PICTURE_BYTES_MAX: usize = 10_000;
+/// The longest text searched by a regular expression where no interrupt would end it.
+const REGEX_SUBJECT_BYTES_MAX: usize = 64 << 10;
 /// What a function costs, with the variables it keeps.
 const FUNCTION_BYTES: usize = 384;
 
@@ -31,10 +35,14 @@ pub(super) struct Meter<'a> {
     string_bytes_max: usize,
     array_items_max: usize,
     left: usize,
-    /// The longest string seen: what a context or a chain may give to `$replace`.
+    /// Whether somebody outside will stop what takes too long.
+    interruptible: bool,
+    /// The longest string seen: what a context or a chain may give to a function.
     longest: usize,
-    /// The lengths of the last arguments given to `$replace`, by place.
-    replace: [usize; 3],
+    /// The lengths of the last arguments given to a guarded function, by place.
+    lengths: [usize; 3],
+    /// Whether a regular expression was given to one.
+    regex_seen: bool,
     /// The left operand of the range being evaluated.
     range_start: f64,
 }
@@ -46,8 +54,10 @@ impl<'a> Meter<'a> {
             string_bytes_max: limits.string_bytes_max,
             array_items_max: limits.array_items_max,
             left: limits.built_bytes_max,
+            interruptible: limits.interrupt.is_some(),
             longest: 0,
-            replace: [0; 3],
+            lengths: [0; 3],
+            regex_seen: false,
             range_start: 0.0,
         }
     }
@@ -119,19 +129,45 @@ impl<'a> Meter<'a> {
         }
     }
 
-    /// Before the last argument of `$replace` is passed on, foresees the longest result.
-    fn replace_argument(&mut self, index: usize, count: usize, value: ValueRef<'_>) {
-        let length = if value.type_name() == "string" { self.string_length(value) } else { 0 };
-        if index < 3 {
-            self.replace[index] = length;
+    /// Looks at the arguments of a function before it is called.
+    fn guarded_argument(&mut self, argument: GuardedArgument, value: ValueRef<'_>) {
+        let GuardedArgument { function, index, count } = argument;
+        let kind = value.type_name();
+        let length = if kind == "string" { self.string_length(value) } else { 0 };
+        // Kept for the whole evaluation, since calls stand within each other's arguments.
+        self.regex_seen |= kind == "function";
+        if let Some(place) = self.lengths.get_mut(index) {
+            *place = length;
         }
         if index + 1 < count {
             return;
         }
+        match function {
+            Guarded::FormatNumber => {
+                if self.lengths[..2].iter().any(|length| *length > PICTURE_BYTES_MAX) {
+                    resume_unwind(Box::new(OverLimit));
+                }
+            }
+            Guarded::MatchOrSplit => self.guard_subject(),
+            Guarded::Replace => {
+                self.guard_subject();
+                self.guard_replacement(count, length);
+            }
+        }
+    }
+
+    fn guard_subject(&mut self) {
+        if self.regex_seen && !self.interruptible && self.longest > REGEX_SUBJECT_BYTES_MAX {
+            resume_unwind(Box::new(OverLimit));
+        }
+    }
+
+    /// Foresees the longest result of `$replace`.
+    fn guard_replacement(&mut self, count: usize, last_length: usize) {
         // With fewer arguments the subject comes from the context or a chain.
         let (subject, pattern, replacement) = match count {
-            0..=2 => (self.longest, self.replace[0], self.replace[1]),
-            _ => (self.replace[0].max(self.longest), self.replace[1], self.replace[2].max(length)),
+            0..=2 => (self.longest, self.lengths[0], self.lengths[1]),
+            _ => (self.longest, self.lengths[1], self.lengths[2].max(last_length)),
         };
         let result = (subject / pattern.max(1) + 1).saturating_mul(replacement);
         if result > self.left {
@@ -169,8 +205,8 @@ impl Tracer for Meter<'_> {
         let Outcome::Value(value) = outcome else {
             return;
         };
-        if let Some(argument) = self.analysis.replace_arguments.get(&node.id) {
-            self.replace_argument(argument.index, argument.count, value);
+        if let Some(argument) = self.analysis.guarded_arguments.get(&node.id) {
+            self.guarded_argument(*argument, value);
         }
         if let Some(last) = self.analysis.range_operands.get(&node.id) {
             self.range_operand(*last, value);
