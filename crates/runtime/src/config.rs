@@ -15,6 +15,8 @@ pub struct RuntimeConfig {
     pub shard: ShardConfig,
     /// Requests that may wait for their commit at a time; more are refused with `ThrottlingException`.
     pub admission_max: usize,
+    /// Asynchronous Express executions that may run at a time; more are refused with `ThrottlingException`.
+    pub express_max: usize,
     /// Calls in flight of one resource.
     pub in_flight_max: usize,
     /// Workers that may wait at one activity.
@@ -35,6 +37,7 @@ impl Default for RuntimeConfig {
             shards: std::thread::available_parallelism().map_or(2, usize::from),
             shard: ShardConfig::default(),
             admission_max: 10_000,
+            express_max: 10_000,
             in_flight_max: 1_000,
             activity_workers_max: 1_000,
             activity_poll: Duration::from_secs(60),

@@ -78,6 +78,7 @@ impl Runtime {
         let core = Arc::new(Core {
             dispatcher: Dispatcher::new(config.in_flight_max),
             admitted: Semaphore::new(config.admission_max.min(Semaphore::MAX_PERMITS)),
+            express_slots: Arc::new(Semaphore::new(config.express_max.min(Semaphore::MAX_PERMITS))),
             seeds: Mutex::new(seeds.fork(u64::MAX)),
             config,
             clock,

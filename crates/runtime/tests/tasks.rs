@@ -226,7 +226,7 @@ async fn a_synchronous_express_execution_leaves_nothing_on_disk() {
     let failed = runtime.start_sync_execution(start_request(&machine, Some("one"), "{}")).await.unwrap();
     assert_eq!(failed.status, ExecutionStatus::Failed);
     assert_eq!(world.appends.load(Ordering::SeqCst), before);
-    let shown = witness.express.lock().unwrap();
+    let shown = witness.express.lock().unwrap().clone();
     assert!(shown.iter().any(|it| matches!(it.event.kind, EventKind::ExecutionSucceeded { .. })));
     let standard = create(&runtime, "m", PASS).await;
     let refused = runtime.start_sync_execution(start_request(&standard, None, "{}")).await;

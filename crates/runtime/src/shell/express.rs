@@ -11,7 +11,7 @@ use asl::program::Program;
 use asl::timestamp::Timestamp;
 use engine::{Effect, Event, EventKind, Execution, FrameId, Input, InputKind, Start, Status, TimerId};
 use store::{Batch, ExecutionKey, ExecutionRow, Scope, Standing, TurnRecord};
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 use super::Core;
 use crate::error::Error;
@@ -176,6 +176,7 @@ pub(crate) async fn begin(
     program: Arc<Program>,
     start: Arc<Start>,
 ) -> Result<Timestamp, Error> {
+    let slot = Arc::clone(&core.express_slots).try_acquire_owned().map_err(|_| Error::Throttling)?;
     let scope = Scope { account: Arc::clone(&start.account), region: Arc::clone(&start.region) };
     let drawn = core.keys.draw(&scope);
     let key = drawn.map_err(|error| Error::internal("no key for an execution", &error))?;
@@ -184,7 +185,7 @@ pub(crate) async fn begin(
     let event = Event { seq: 1, frame: FrameId::ROOT, at, history_id: Some(1), prev: 0, kind };
     let turn = TurnRecord { execution: key, events: Arc::from(vec![event]), standing: Standing::Open };
     core.commit(Batch { turns: vec![turn], ..Batch::default() }).await?;
-    tokio::spawn(finish(Arc::clone(core), program, start, key));
+    tokio::spawn(finish(Arc::clone(core), program, start, key, slot));
     Ok(at)
 }
 
@@ -200,7 +201,8 @@ pub(crate) async fn rerun(core: &Arc<Core>, row: ExecutionRow) -> Result<(), Err
     let compiled = tokio::task::spawn_blocking(move || programs.get(&scope, definition)).await;
     match compiled {
         Ok(Ok(program)) => {
-            tokio::spawn(finish(Arc::clone(core), program, Arc::clone(start), key));
+            let slot = Arc::clone(&core.express_slots).acquire_owned().await.map_err(|_| Error::Stopping)?;
+            tokio::spawn(finish(Arc::clone(core), program, Arc::clone(start), key, slot));
         }
         Ok(Err(error)) => tracing::error!(arn = %row.arn, %error, "an Express execution cannot be run again"),
         Err(error) => tracing::error!(arn = %row.arn, %error, "compiling broke"),
@@ -208,7 +210,13 @@ pub(crate) async fn rerun(core: &Arc<Core>, row: ExecutionRow) -> Result<(), Err
     Ok(())
 }
 
-async fn finish(core: Arc<Core>, program: Arc<Program>, start: Arc<Start>, key: ExecutionKey) {
+async fn finish(
+    core: Arc<Core>,
+    program: Arc<Program>,
+    start: Arc<Start>,
+    key: ExecutionKey,
+    _slot: OwnedSemaphorePermit,
+) {
     let ended = run(&core, &program, &start).await;
     let last = ended.as_ref().ok().and_then(ExpressEnd::last);
     let at = last.map_or_else(|| core.clock.now(), |event| event.at);

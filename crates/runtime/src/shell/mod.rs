@@ -53,6 +53,7 @@ pub(crate) struct Core {
     pub(crate) observers: Vec<Arc<dyn observers::Observer>>,
     pub(crate) seeds: Mutex<Seeds>,
     pub(crate) admitted: Semaphore,
+    pub(crate) express_slots: Arc<Semaphore>,
     pub(crate) closing: AtomicBool,
 }
 

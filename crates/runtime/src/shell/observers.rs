@@ -5,6 +5,7 @@
 //! [`CURSOR_EVERY`] of a busy journal. Observers are never waited for by executions.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -175,25 +176,32 @@ impl Starts {
         execution: ExecutionKey,
         seq: u64,
     ) -> Result<Option<&mut Known>, StoreError> {
-        if !self.0.contains_key(&execution) {
-            let mut known: Option<Known> = None;
-            for event in reader.events(execution)? {
-                if event.seq > seq {
-                    break;
+        let known = match self.0.entry(execution) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(vacant) => match Known::read(reader, execution, seq)? {
+                Some(known) => vacant.insert(known),
+                None => return Ok(None),
+            },
+        };
+        Ok(Some(known))
+    }
+}
+
+impl Known {
+    /// What was known of an execution at one of its events.
+    fn read(reader: &dyn Reader, execution: ExecutionKey, seq: u64) -> Result<Option<Known>, StoreError> {
+        let mut known: Option<Known> = None;
+        for event in reader.events(execution)?.into_iter().take_while(|event| event.seq <= seq) {
+            match (&event.kind, &mut known) {
+                (EventKind::ExecutionStarted { start, .. }, _) => {
+                    let start = Arc::clone(start);
+                    known = Some(Known { start, start_date: event.at, redrive_count: 0 });
                 }
-                match (&event.kind, &mut known) {
-                    (EventKind::ExecutionStarted { start, .. }, _) => {
-                        let start = Arc::clone(start);
-                        known = Some(Known { start, start_date: event.at, redrive_count: 0 });
-                    }
-                    (EventKind::ExecutionRedriven { count, .. }, Some(known)) => known.redrive_count = *count,
-                    _ => {}
-                }
+                (EventKind::ExecutionRedriven { count, .. }, Some(known)) => known.redrive_count = *count,
+                _ => {}
             }
-            let Some(known) = known else { return Ok(None) };
-            self.0.insert(execution, known);
         }
-        Ok(self.0.get_mut(&execution))
+        Ok(known)
     }
 }
 

@@ -14,10 +14,13 @@ use crate::shard::ReleasedTurn;
 /// Turns that a subscriber may be behind before it is cut off.
 const BEHIND_MAX: usize = 1_024;
 
+/// Where the turns of an execution go.
+type Followers = Vec<mpsc::Sender<Arc<[Event]>>>;
+
 /// Who follows what.
 #[derive(Debug, Default)]
 pub(crate) struct Subscribers {
-    by_arn: Mutex<HashMap<Arc<str>, Vec<mpsc::Sender<Arc<[Event]>>>>>,
+    by_arn: Mutex<HashMap<Arc<str>, Followers>>,
 }
 
 impl Subscribers {
