@@ -5,6 +5,7 @@
 
 use crate::cloudwatch::MetricSink;
 use crate::configuration::ServicesConfig;
+use crate::events::{EventSink, StartExecution};
 use crate::front::Front;
 use crate::iam::Iam;
 use crate::logs::LogSink;
@@ -29,6 +30,8 @@ struct Inner {
     front: OnceLock<Weak<Front>>,
     logs: OnceLock<LogSink>,
     metrics: OnceLock<MetricSink>,
+    events: OnceLock<EventSink>,
+    start_execution: OnceLock<StartExecution>,
 }
 
 impl Environment {
@@ -42,6 +45,8 @@ impl Environment {
                 front: OnceLock::new(),
                 logs: OnceLock::new(),
                 metrics: OnceLock::new(),
+                events: OnceLock::new(),
+                start_execution: OnceLock::new(),
             }),
         }
     }
@@ -94,6 +99,25 @@ impl Environment {
     pub(crate) fn attach_metrics(&self, sink: MetricSink) {
         // Metrics are opened once for an environment.
         let _ = self.inner.metrics.set(sink);
+    }
+
+    /// Where parts of this process put their events; nothing before the services are open.
+    pub fn events(&self) -> Option<&EventSink> {
+        self.inner.events.get()
+    }
+
+    pub(crate) fn attach_events(&self, sink: EventSink) {
+        // EventBridge is opened once for an environment.
+        let _ = self.inner.events.set(sink);
+    }
+
+    /// Says how a rule's target starts an execution; state machines live outside this crate. The first word counts.
+    pub fn set_start_execution(&self, start: StartExecution) {
+        let _ = self.inner.start_execution.set(start);
+    }
+
+    pub(crate) fn start_execution(&self) -> Option<&StartExecution> {
+        self.inner.start_execution.get()
     }
 
     pub(crate) fn attach(&self, front: Weak<Front>) {

@@ -14,6 +14,7 @@ pub mod dynamodb;
 pub mod ecs;
 pub mod environment;
 pub mod event_pattern;
+pub mod events;
 #[cfg(test)]
 mod fixture;
 mod front;
@@ -29,6 +30,7 @@ pub mod sns;
 pub mod sqs;
 pub mod storage;
 pub mod sts;
+mod target_call;
 pub mod wire;
 
 pub use configuration::{EcsMode, Enforce, ServicesConfig, Smtp};

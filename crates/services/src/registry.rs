@@ -6,7 +6,7 @@ use crate::front::OpenError;
 use crate::lambda::{Lambda, LogWriter};
 use crate::process::Processes;
 use crate::wire::Service;
-use crate::{cloudwatch, dynamodb, iam, logs, sns, sqs, sts};
+use crate::{cloudwatch, dynamodb, events, iam, logs, sns, sqs, sts};
 use std::sync::Arc;
 
 /// The services that run user code, which say more than their wire protocol does.
@@ -25,6 +25,8 @@ pub(crate) fn open_all(environment: &Environment) -> Result<(Vec<Arc<dyn Service
     environment.attach_logs(logs.sink());
     let metrics = cloudwatch::CloudWatch::open(environment.clone())?;
     environment.attach_metrics(metrics.sink());
+    let events = events::Events::open(environment.clone())?;
+    environment.attach_events(events.sink());
     let processes = Processes::open(&environment.config().data_dir)
         .map_err(|error| OpenError::Service { service: "processes", reason: error.to_string() })?;
     let writer = LogWriter::new(environment.clone());
@@ -35,6 +37,7 @@ pub(crate) fn open_all(environment: &Environment) -> Result<(Vec<Arc<dyn Service
         Arc::new(ecs.clone()),
         Arc::new(logs),
         Arc::new(metrics),
+        Arc::new(events),
         Arc::new(dynamodb::DynamoDb::open(environment)?),
         Arc::new(sns::Sns::open(environment.clone())?),
         Arc::new(iam::IamService::new(environment.clone())),

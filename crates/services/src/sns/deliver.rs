@@ -11,10 +11,8 @@ use super::outcome::{Outcome, retry_delay_ms};
 use super::row::{Subscription, TopicArn};
 use crate::environment::Environment;
 use crate::storage::Database;
-use crate::wire::{CallContext, ServiceError, ServiceRequest};
-use bytes::Bytes;
-use http::{HeaderValue, Method};
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use crate::target_call;
+use crate::wire::{CallContext, ServiceError};
 use rusqlite::{Connection, params};
 use serde_json::{Value, json};
 use std::collections::HashSet;
@@ -144,10 +142,11 @@ impl Courier {
         }
     }
 
-    fn context(&self, owed: &Owed, target_region: &str) -> CallContext {
+    fn context(&self, owed: &Owed) -> CallContext {
         let topic_arn = &owed.published.topic_arn;
-        let account = TopicArn::parse(topic_arn).map(|arn| arn.account).unwrap_or_default();
-        let mut context = CallContext::service(&account, target_region, "sns.amazonaws.com");
+        let (account, region) =
+            TopicArn::parse(topic_arn).map(|arn| (arn.account, arn.region)).unwrap_or_default();
+        let mut context = CallContext::service(&account, &region, "sns.amazonaws.com");
         context.source_arn = Some(topic_arn.clone());
         context.invocation_id = Some(format!("sns-delivery-{}-{}", owed.published.message_id, owed.id));
         context
@@ -164,35 +163,18 @@ impl Courier {
     }
 
     async fn send(&self, owed: &Owed, queue_arn: &str, mut message: Value) -> Outcome {
-        let parts: Vec<&str> = queue_arn.split(':').collect();
-        let [_, _, _, region, account, name] = parts[..] else {
-            return Outcome::Refused(format!("{queue_arn} is not the ARN of a queue"));
-        };
-        message["QueueUrl"] = json!(format!("{}/{account}/{name}", self.environment.endpoint()));
-        if name.ends_with(".fifo") {
+        if queue_arn.ends_with(".fifo") {
             message["MessageGroupId"] = json!(owed.published.group_id);
             message["MessageDeduplicationId"] = json!(owed.published.deduplication_id);
         }
-        let request = ServiceRequest::json_call("SendMessage", &message);
-        let mut context = self.context(owed, region);
-        context.account = account.to_owned();
-        Outcome::of_service(self.environment.call(&context, "sqs", request).await)
+        let context = self.context(owed);
+        Outcome::of_service(target_call::send_message(&self.environment, &context, queue_arn, message).await)
     }
 
     async fn to_function(&self, owed: &Owed, endpoint: &str) -> Outcome {
         let event = owed.published.lambda_event(endpoint, &owed.subscription).to_string();
-        let arn = &owed.subscription.endpoint;
-        let (region, account) = match arn.split(':').collect::<Vec<_>>()[..] {
-            [_, _, _, region, account, ..] => (region, account),
-            _ => return Outcome::Refused(format!("{arn} is not the ARN of a function")),
-        };
-        let path =
-            format!("/2015-03-31/functions/{}/invocations", utf8_percent_encode(arn, NON_ALPHANUMERIC));
-        let mut request = ServiceRequest::rest(Method::POST, &path, Bytes::from(event));
-        request.headers.insert("x-amz-invocation-type", HeaderValue::from_static("Event"));
-        let mut context = self.context(owed, region);
-        context.account = account.to_owned();
-        Outcome::of_service(self.environment.call(&context, "lambda", request).await)
+        let (context, arn) = (self.context(owed), &owed.subscription.endpoint);
+        Outcome::of_service(target_call::invoke_function(&self.environment, &context, arn, event).await)
     }
 
     async fn record(&self, owed: &Owed, outcome: &Outcome) -> Result<(), ServiceError> {

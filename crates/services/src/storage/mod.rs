@@ -83,6 +83,8 @@ impl Database {
         migrate(&mut connection, &path, migrations)?;
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let reader = Connection::open_with_flags(&path, flags).map_err(failed)?;
+        // A reader waits while a crashed file is recovered or its log is reset.
+        reader.busy_timeout(std::time::Duration::from_secs(5)).map_err(failed)?;
         let writer = Writer::spawn(connection, path.clone(), name)?;
         Ok(Self { inner: Arc::new(Inner { writer, reader: Mutex::new(reader), path }) })
     }
