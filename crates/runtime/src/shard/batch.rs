@@ -1,7 +1,7 @@
 //! From offers to batches, and from commits to what may leave.
 //!
-//! Invariant: offers and results come before timers, timers before parking. A batch ends when it is full, when its time is
-//! up, or with a slow turn, which waits for the next one unless it is alone.
+//! Invariant: what came first is stepped first, and what is due stands behind what is here already. A batch ends when it is
+//! full, when its time is up, or with a slow turn, which waits for the next one unless it is alone.
 
 use std::sync::Arc;
 
@@ -34,13 +34,14 @@ impl Shard {
     /// cannot be read: nothing more can be done by this process.
     pub fn take_batch(&mut self, now: Timestamp) -> Result<Option<Prepared>, StoreError> {
         let began = (self.config.stopwatch)();
+        self.queue_due(now);
         let mut turns: Vec<Turn> = self.held.take().into_iter().collect();
         while turns.len() < self.config.turns_max {
             let before = (self.config.stopwatch)();
             if before.saturating_sub(began) >= self.config.batch_time_max && !turns.is_empty() {
                 break;
             }
-            let Some(offer) = self.next_offer(now) else { break };
+            let Some(offer) = self.offers.pop_front() else { break };
             let Some(turn) = self.turn(offer, now)? else { continue };
             let spent = (self.config.stopwatch)().saturating_sub(before);
             if spent > self.config.turn_slow && !turns.is_empty() {
@@ -49,7 +50,7 @@ impl Shard {
             }
             turns.push(turn);
         }
-        let parking = if turns.len() < self.config.turns_max { self.idle(now) } else { Vec::new() };
+        let parking = self.idle(now);
         if turns.is_empty() && parking.is_empty() {
             return Ok(None);
         }
@@ -77,26 +78,20 @@ impl Shard {
         released
     }
 
-    /// Results and requests first, then turns to be continued, then timers.
-    fn next_offer(&mut self, now: Timestamp) -> Option<Offer> {
-        if let Some(offer) = self.offers.pop_front() {
-            return Some(offer);
-        }
-        while let Some(execution) = self.continuing.pop_front() {
-            if let Some(resident) = self.residents.get_mut(&execution) {
-                resident.continuing = false;
-                return Some(Offer::Input { execution, kind: InputKind::Resumed, ticket: None });
-            }
-        }
-        let (due, execution, alarm) = self.timers.pop_due(now)?;
-        match alarm {
-            Alarm::Timer(timer) => {
-                if let Some(resident) = self.residents.get_mut(&execution) {
-                    resident.fired(due);
+    /// Puts what is due behind what came before: results that are here are taken before timers, and neither can starve the
+    /// other, since both stand in one line.
+    fn queue_due(&mut self, now: Timestamp) {
+        while let Some((due, execution, alarm)) = self.timers.pop_due(now) {
+            match alarm {
+                Alarm::Timer(timer) => {
+                    if let Some(resident) = self.residents.get_mut(&execution) {
+                        resident.fired(due);
+                    }
+                    let kind = InputKind::TimerElapsed { timer };
+                    self.offers.push_back(Offer::Input { execution, kind, ticket: None });
                 }
-                Some(Offer::Input { execution, kind: InputKind::TimerElapsed { timer }, ticket: None })
+                Alarm::Wake => self.offers.push_back(Offer::WakeAt { execution, due: due.0 }),
             }
-            Alarm::Wake => Some(Offer::WakeAt { execution, due: due.0 }),
         }
     }
 

@@ -184,8 +184,6 @@ pub struct Shard {
     residents: Residents,
     timers: Timers,
     offers: VecDeque<Offer>,
-    /// Executions whose last turn ran out of budget.
-    continuing: VecDeque<Arc<str>>,
     /// A slow turn on its way to the next batch.
     held: Option<Turn>,
     in_commit: VecDeque<InCommit>,
@@ -213,7 +211,6 @@ impl Shard {
             residents: Residents::default(),
             timers: Timers::default(),
             offers: VecDeque::new(),
-            continuing: VecDeque::new(),
             held: None,
             in_commit: VecDeque::new(),
             quarantined,
@@ -233,10 +230,7 @@ impl Shard {
 
     /// Whether [`Shard::take_batch`] has something to do now.
     pub fn is_ready(&self, now: Timestamp) -> bool {
-        !self.offers.is_empty()
-            || !self.continuing.is_empty()
-            || self.held.is_some()
-            || self.next_due().is_some_and(|due| due <= now)
+        !self.offers.is_empty() || self.held.is_some() || self.next_due().is_some_and(|due| due <= now)
     }
 
     /// When there will be something to do if nothing is offered: a timer, or an execution to park.
@@ -261,7 +255,6 @@ impl Shard {
         let held = self.held.take().and_then(|turn| turn.answer);
         let in_commit = self.in_commit.drain(..).flat_map(|batch| batch.into_tickets());
         let tickets = in_commit.chain(held.map(|(ticket, _)| ticket)).collect();
-        self.continuing.clear();
         self.timers.clear();
         (tickets, self.residents.clear())
     }

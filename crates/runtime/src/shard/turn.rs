@@ -163,11 +163,13 @@ impl Shard {
         Ok(Some(Turn { start, effects, answer, ..Turn::empty() }))
     }
 
+    /// The rest of a turn that ran out of budget, after those who wait already.
     fn continue_later(&mut self, arn: &Arc<str>) {
         if let Some(resident) = self.residents.get_mut(arn)
             && !std::mem::replace(&mut resident.continuing, true)
         {
-            self.continuing.push_back(Arc::clone(arn));
+            let execution = Arc::clone(arn);
+            self.offers.push_back(Offer::Input { execution, kind: InputKind::Resumed, ticket: None });
         }
     }
 
@@ -184,6 +186,9 @@ impl Shard {
         let Some(resident) = self.residents.get_mut(arn) else { return Ok(None) };
         resident.touch(now);
         let starting = matches!(kind, InputKind::Started(_));
+        if matches!(kind, InputKind::Resumed) {
+            resident.continuing = false;
+        }
         let input = Input { at: now, entropy, kind };
         let program = Arc::clone(&resident.program);
         let key = resident.key;

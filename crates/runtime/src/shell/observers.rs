@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use asl::timestamp::Timestamp;
-use engine::{Event, EventKind, Start};
+use engine::{Event, EventKind, Start, StateMachineType};
 use store::{Batch, CursorMove, ExecutionKey, JournalTurn, Reader, StoreError};
 
 use super::Core;
@@ -156,6 +156,10 @@ impl Starts {
             let Some(known) = self.find(reader, turn.execution, event.seq)? else { continue };
             if let EventKind::ExecutionRedriven { count, .. } = &event.kind {
                 known.redrive_count = *count;
+            }
+            // Of these only start and end are journalled; all their events are shown when they have ended.
+            if known.start.machine_type == StateMachineType::Express {
+                continue;
             }
             let known = known.clone();
             events.push(CommittedEvent {
