@@ -1,6 +1,8 @@
 //! The front: every call comes through here, over HTTP or from inside the process. It finds the service, learns who
 //! calls, evaluates the permissions the service names, lets it answer, and renders the answer.
 
+mod containment;
+
 use crate::configuration::{Enforce, ServicesConfig};
 use crate::environment::Environment;
 use crate::iam::{CredentialError, Iam};
@@ -14,6 +16,7 @@ use crate::wire::{
     ServiceRequest, ServiceResponse,
 };
 use bytes::Bytes;
+use containment::{Contained, Panicked};
 use http::request::Parts;
 use http::{Request, Response, header};
 use std::collections::BTreeMap;
@@ -144,17 +147,14 @@ impl Front {
         if name.as_str() == "s3" && CredentialScope::read(&parts).is_none() {
             name = by_form(None, &body).unwrap_or(name);
         }
-        let request = ServiceRequest::from_http(&parts, body);
+        let request = ServiceRequest::from_http(&parts, body).of_service(name.as_str());
         let request_id = uuid::Uuid::new_v4().to_string();
         let Some(service) = self.services.get(name.as_str()) else {
             let message = format!("The service \"{name}\" is not implemented by this server.");
             let error = ServiceError::new(501, "UnsupportedServiceException", message);
             return Envelope::of(name.as_str(), "", &request, &request_id).error(&error);
         };
-        let mut envelope = Envelope::of(service.name(), service.xml_namespace(), &request, &request_id);
-        if service.name() == "s3" && envelope.protocol == Protocol::RestJson {
-            envelope.protocol = Protocol::RestXml;
-        }
+        let envelope = Envelope::of(service.name(), service.xml_namespace(), &request, &request_id);
         let answer = match caller.map_or_else(|| self.context(&parts), Ok) {
             Ok(mut context) => {
                 context.request_id = request_id;
@@ -218,7 +218,14 @@ impl Front {
             let needed = service.access(context, &request);
             self.check(context, service.name(), request.protocol, needed)?;
         }
-        service.handle(context, request).await
+        let operation = request.operation.clone();
+        match Contained::new(service.handle(context, request)).await {
+            Ok(answer) => answer,
+            Err(Panicked) => {
+                tracing::error!(service = service.name(), operation, "a service panicked");
+                Err(ServiceError::internal("a panic, see above"))
+            }
+        }
     }
 
     fn check(
@@ -267,7 +274,8 @@ fn with_request_keys(mut access: Access, context: &CallContext, now: jiff::Times
 pub(crate) fn access_denied(service: &str, protocol: Protocol, message: String) -> ServiceError {
     match (service, protocol) {
         ("sns", _) => ServiceError::new(403, "AuthorizationError", message),
-        ("sqs", _) => {
+        // Both kept the codes of their query protocol, which SDKs go on showing.
+        ("sqs" | "monitoring", _) => {
             ServiceError::new(403, "AccessDeniedException", message).with_query_code("AccessDenied")
         }
         (_, Protocol::AwsJson10 | Protocol::AwsJson11) => {

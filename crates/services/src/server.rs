@@ -120,21 +120,23 @@ where
     if let Err(refusal) = guard(&parts, allowed) {
         return *refusal;
     }
+    let announced = parts.headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
+    if announced.and_then(|length| length.parse().ok()).is_some_and(|length: usize| length > BODY_BYTES_MAX) {
+        return too_large();
+    }
     let body = match Limited::new(body, BODY_BYTES_MAX).collect().await {
         Ok(collected) => collected.to_bytes(),
-        Err(error) if error.is::<http_body_util::LengthLimitError>() => {
-            return refusal(
-                StatusCode::PAYLOAD_TOO_LARGE,
-                "RequestEntityTooLarge",
-                "The request body is too large.",
-            );
-        }
+        Err(error) if error.is::<http_body_util::LengthLimitError>() => return too_large(),
         Err(_) => {
             return refusal(StatusCode::BAD_REQUEST, "IncompleteBody", "The request body ended too early.");
         }
     };
     parts.extensions.insert(peer.ip());
     handler(Request::from_parts(parts, body), peer).await
+}
+
+fn too_large() -> Response<Bytes> {
+    refusal(StatusCode::PAYLOAD_TOO_LARGE, "RequestEntityTooLarge", "The request body is too large.")
 }
 
 fn refusal(status: StatusCode, code: &str, message: &str) -> Response<Bytes> {
@@ -144,3 +146,6 @@ fn refusal(status: StatusCode, code: &str, message: &str) -> Response<Bytes> {
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
 }
+
+#[cfg(test)]
+mod tests;

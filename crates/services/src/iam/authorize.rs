@@ -104,10 +104,11 @@ impl Iam {
 
     /// Logs a missing permission once, with the statement to add.
     fn warn(&self, principal: &Principal, action: &str, resource: &str, reason: Reason) {
-        let text = refusal(principal, action, resource, reason);
-        if !self.remembered.warns_first(&text) {
+        // Once for a role, not once for each of its sessions.
+        if !self.remembered.warns_first(&format!("{} {action} {resource} {reason:?}", principal.identity())) {
             return;
         }
+        let text = refusal(principal, action, resource, reason);
         let mut statement = json!({ "Effect": "Allow", "Action": action, "Resource": resource });
         if let Principal::Service { name, .. } = principal {
             statement["Principal"] = json!({ "Service": name });

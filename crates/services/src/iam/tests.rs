@@ -145,3 +145,35 @@ async fn a_service_needs_the_policy_of_the_resource() {
     assert!(is_allowed(access("t").with_resource_policy(Some(policy.clone()))));
     assert!(!is_allowed(access("other").with_resource_policy(Some(policy))));
 }
+
+/// Collects what is logged.
+#[derive(Clone, Default)]
+struct Lines(std::sync::Arc<std::sync::Mutex<Vec<u8>>>);
+
+impl std::io::Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn log_mode_prints_the_missing_statement_once() {
+    let fixture = Fixture::open(Enforce::Log);
+    let lines = Lines::default();
+    let writer = lines.clone();
+    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
+    let access = Access::new("dynamodb:PutItem", "arn:aws:dynamodb:us-east-1:000000000000:table/t");
+    tracing::subscriber::with_default(subscriber, || {
+        for _ in 0..2 {
+            assert!(fixture.services.authorize(&session("r"), &access).is_allowed());
+        }
+    });
+    let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+    let statement = r#"{"Effect":"Allow","Action":"dynamodb:PutItem","Resource":"arn:aws:dynamodb:us-east-1:000000000000:table/t"}"#;
+    assert_eq!(text.matches(statement).count(), 1, "{text}");
+}

@@ -80,6 +80,19 @@ impl ServiceRequest {
         }
     }
 
+    /// The same request, known to be for this service: whatever a REST service is sent, method and path say what is meant.
+    #[must_use]
+    pub fn of_service(mut self, service: &str) -> Self {
+        let rest = match service {
+            "lambda" => Protocol::RestJson,
+            "s3" => Protocol::RestXml,
+            _ => return self,
+        };
+        self.protocol = rest;
+        self.operation.clear();
+        self
+    }
+
     /// A JSON request made inside the process.
     pub fn json_call(operation: &str, input: &Value) -> Self {
         let mut request = Self::rest(Method::POST, "/", Bytes::from(input.to_string()));
