@@ -1,2 +1,11 @@
-//! See ARCHITECTURE.md.
-fn main() {}
+//! Passo: AWS Step Functions that you own. The binary: command line, configuration, wiring.
+
+mod cli;
+mod client;
+mod server;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cli::main()
+}

@@ -119,7 +119,7 @@ impl Runtime {
     }
 
     /// Stops accepting, finishes what is in commit, and leaves the rest to the journal.
-    pub async fn shutdown(self) {
+    pub async fn shutdown(&self) {
         self.core.closing.store(true, Ordering::Release);
         let (mut shards, committer) = {
             let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,0 +1,58 @@
+//! Where the effects of a run are: log lines, items, messages, mail.
+
+use serde_json::{Value, json};
+use templates::Stack;
+
+use super::execution::Outcome;
+use super::terminal::{Style, Terminal};
+use crate::client::Client;
+
+/// Shows what the stack's resources hold now.
+pub async fn show(terminal: &Terminal, client: &Client, stack: &Stack, outcome: &Outcome) {
+    let since = (outcome.description["startDate"].as_f64().unwrap_or_default() * 1000.0) as i64;
+    let mut lines = Vec::new();
+    for resource in stack.resources.values() {
+        let name = resource.reference.as_str().unwrap_or_default();
+        let line = match resource.kind.as_str() {
+            "AWS::Logs::LogGroup" => logs(client, name, since).await,
+            "AWS::Lambda::Function" => logs(client, &format!("/aws/lambda/{name}"), since).await,
+            "AWS::DynamoDB::Table" => table(client, name).await,
+            "AWS::SQS::Queue" => queue(client, name).await,
+            _ => None,
+        };
+        lines.extend(line);
+    }
+    if lines.is_empty() {
+        return;
+    }
+    terminal.line("");
+    terminal.line("effects:");
+    lines.sort();
+    for (what, name, count) in lines {
+        let name = terminal.paint(Style::Bold, &name);
+        terminal.line(&format!("  {what:<8} {name}  {count}"));
+    }
+}
+
+type Line = Option<(&'static str, String, String)>;
+
+async fn logs(client: &Client, group: &str, since: i64) -> Line {
+    let body = json!({ "logGroupName": group, "startTime": since });
+    let found = client.json("logs", "Logs_20140328.FilterLogEvents", body).await.ok()?;
+    let count = found["events"].as_array().map_or(0, Vec::len);
+    let more = if found.get("nextToken").is_some() { "+" } else { "" };
+    (count > 0).then(|| ("log", group.to_string(), format!("{count}{more} lines of this run")))
+}
+
+async fn table(client: &Client, name: &str) -> Line {
+    let body = json!({ "TableName": name, "Select": "COUNT" });
+    let found = client.json("dynamodb", "DynamoDB_20120810.Scan", body).await.ok()?;
+    Some(("table", name.to_string(), format!("{} items", found["Count"].as_u64().unwrap_or(0))))
+}
+
+async fn queue(client: &Client, url: &str) -> Line {
+    let body = json!({ "QueueUrl": url, "AttributeNames": ["ApproximateNumberOfMessages"] });
+    let found = client.json("sqs", "AmazonSQS.GetQueueAttributes", body).await.ok()?;
+    let count: &Value = &found["Attributes"]["ApproximateNumberOfMessages"];
+    Some(("queue", url.to_string(), format!("{} messages waiting", count.as_str().unwrap_or("0"))))
+}

@@ -1,0 +1,170 @@
+//! The command line: what can be typed, and the exit codes.
+
+mod advice;
+mod effects;
+mod execution;
+mod follow;
+mod project;
+mod run;
+mod serve;
+mod terminal;
+mod validate;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use services::{EcsMode, Enforce};
+
+use terminal::Terminal;
+
+/// AWS Step Functions that you own.
+#[derive(Parser)]
+#[command(name = "passo", version, about, propagate_version = true, arg_required_else_help = true)]
+#[command(
+    after_help = "Exit codes: 0 success · 1 the execution ended otherwise · 2 wrong usage or input · 3 the environment"
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Deploy a template (or a bare definition) to an in-process server, start an execution and show it live
+    Run(run::RunArgs),
+    /// Serve Step Functions and the embedded AWS services until Ctrl-C or SIGTERM
+    Serve(serve::ServeArgs),
+    /// Check definitions and templates, pointing at what is wrong
+    Validate(validate::ValidateArgs),
+}
+
+/// Options of the embedded services, shared by `run` and `serve`.
+#[derive(Args, Clone)]
+pub(crate) struct ServiceArgs {
+    /// How ECS tasks run: a container where an engine answers and has the image, else a process
+    #[arg(long, value_enum, default_value = "auto", env = "PASSO_ECS")]
+    ecs: EcsArg,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum EcsArg {
+    /// A container where possible, else a process
+    Auto,
+    /// Containers only
+    Docker,
+    /// Processes only
+    Process,
+}
+
+/// What a missing permission does.
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum IamArg {
+    /// Policies are kept and not evaluated
+    Off,
+    /// The call goes through and the missing statement is logged
+    Log,
+    /// The call is refused, as on AWS
+    On,
+}
+
+impl From<EcsArg> for EcsMode {
+    fn from(argument: EcsArg) -> EcsMode {
+        match argument {
+            EcsArg::Auto => EcsMode::Auto,
+            EcsArg::Docker => EcsMode::Docker,
+            EcsArg::Process => EcsMode::Process,
+        }
+    }
+}
+
+impl From<IamArg> for Enforce {
+    fn from(argument: IamArg) -> Enforce {
+        match argument {
+            IamArg::Off => Enforce::Off,
+            IamArg::Log => Enforce::Log,
+            IamArg::On => Enforce::On,
+        }
+    }
+}
+
+/// How a command failed; the exit code follows from it.
+#[derive(Debug)]
+pub(crate) enum Failed {
+    /// The execution ended otherwise than SUCCEEDED, or the input has errors that were already shown.
+    Ended(u8),
+    /// What the user typed or wrote is wrong.
+    Usage(String),
+    /// Something around us is missing or broken.
+    Environment(String),
+}
+
+impl Failed {
+    fn code(&self) -> u8 {
+        match self {
+            Failed::Ended(code) => *code,
+            Failed::Usage(_) => 2,
+            Failed::Environment(_) => 3,
+        }
+    }
+}
+
+/// Where `passo serve` listens unless told otherwise, and where clients look for it: LocalStack's port, which many tools
+/// already point at.
+pub(crate) const DEFAULT_LISTEN: &str = "127.0.0.1:4566";
+
+/// Data of `passo serve`: `$XDG_DATA_HOME/passo`, or its default.
+pub(crate) fn default_data() -> PathBuf {
+    let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/share"));
+    let base =
+        std::env::var_os("XDG_DATA_HOME").map(PathBuf::from).filter(|path| path.is_absolute()).or_else(home);
+    base.unwrap_or_else(|| PathBuf::from(".")).join("passo")
+}
+
+pub(crate) fn parse_address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| "expected ADDRESS:PORT, such as 127.0.0.1:4566".to_string())
+}
+
+/// Parses, runs, and turns the outcome into an exit code.
+pub fn main() -> ExitCode {
+    // Usage errors end here with 2, `--help` and `--version` with 0.
+    let cli = Cli::parse();
+    let terminal = Terminal::detect();
+    logging(&cli.command);
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return report(&terminal, &Failed::Environment(format!("cannot start: {error}"))),
+    };
+    let outcome = runtime.block_on(async {
+        match cli.command {
+            Command::Run(arguments) => run::run(&terminal, arguments).await,
+            Command::Serve(arguments) => serve::serve(&terminal, arguments).await,
+            Command::Validate(arguments) => validate::validate(&terminal, &arguments),
+        }
+    });
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failed) => report(&terminal, &failed),
+    }
+}
+
+fn report(terminal: &Terminal, failed: &Failed) -> ExitCode {
+    match failed {
+        Failed::Ended(_) => {}
+        Failed::Usage(message) | Failed::Environment(message) => terminal.error(message),
+    }
+    ExitCode::from(failed.code())
+}
+
+/// Logs go to standard error: warnings for `run`, a line for what matters in `serve`. `PASSO_LOG` overrides.
+fn logging(command: &Command) {
+    let default = match command {
+        Command::Serve(_) => "info",
+        Command::Run(_) | Command::Validate(_) => "error",
+    };
+    let filter = tracing_subscriber::EnvFilter::try_from_env("PASSO_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(default));
+    let colour = terminal::colour_wanted();
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colour).init();
+}

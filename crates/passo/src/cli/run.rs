@@ -1,0 +1,311 @@
+//! `passo run`: deploy, start, show, and say where everything is.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::Args;
+use serde_json::Value;
+use services::Enforce;
+use templates::{Change, ChangeKind, Options, Stack, Template};
+
+use super::execution::{self, Outcome};
+use super::project::Project;
+use super::terminal::{Style, Terminal};
+use super::{Failed, IamArg, ServiceArgs, effects};
+use crate::client::Client;
+use crate::server::{Info, Server, ServerConfig};
+
+/// Arguments of `passo run`.
+#[derive(Args)]
+pub struct RunArgs {
+    /// A SAM/CloudFormation template, a folder with one, or an .asl.json definition
+    path: PathBuf,
+    /// Input of the execution: JSON, or @FILE [default: input.json or the first of inputs/ beside the template, else {}]
+    #[arg(long, value_name = "JSON|@FILE")]
+    input: Option<String>,
+    /// Print one JSON object with the result on standard output, and nothing else there
+    #[arg(long)]
+    json: bool,
+    /// Data directory [default: .passo/STACK]
+    #[arg(long)]
+    data: Option<PathBuf>,
+    /// Throw the data directory of earlier runs away first
+    #[arg(long)]
+    fresh: bool,
+    /// Open the execution in the browser (the console is not built yet)
+    #[arg(long)]
+    open: bool,
+    /// Use the server at this URL instead of one in this process
+    #[arg(long, value_name = "URL", env = "PASSO_ENDPOINT")]
+    endpoint: Option<String>,
+    /// Stop the execution after this many seconds
+    #[arg(long, value_name = "S")]
+    timeout: Option<u64>,
+    /// Name of the stack [default: the folder's name]
+    #[arg(long)]
+    stack: Option<String>,
+    /// Value of a template parameter
+    #[arg(long = "parameter", value_name = "KEY=VALUE", value_parser = key_value)]
+    parameters: Vec<(String, String)>,
+    /// Logical id of the state machine to run, when the template has several
+    #[arg(long, value_name = "LOGICAL_ID")]
+    state_machine: Option<String>,
+    /// What a missing permission does
+    #[arg(long, value_enum, default_value = "on")]
+    iam: IamArg,
+    #[command(flatten)]
+    services: ServiceArgs,
+}
+
+fn key_value(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or("expected KEY=VALUE")?;
+    Ok((key.to_string(), value.to_string()))
+}
+
+/// Runs; fails with 1 when the execution ended otherwise than SUCCEEDED.
+pub async fn run(terminal: &Terminal, arguments: RunArgs) -> Result<(), Failed> {
+    if arguments.open {
+        return Err(Failed::Usage("--open needs the console, which is not built yet".into()));
+    }
+    let project = Project::find(&arguments.path, arguments.stack.as_deref())?;
+    let input = read_input(arguments.input.as_deref(), &project)?;
+    let options = Options {
+        stack: project.stack.clone(),
+        account: "000000000000".into(),
+        region: std::env::var("AWS_REGION").unwrap_or_else(|_| "us-east-1".into()),
+        parameters: arguments.parameters.iter().cloned().collect::<BTreeMap<_, _>>(),
+        skip_unsupported: false,
+    };
+    let template = project.template(terminal, &options)?;
+    let data = arguments.data.clone().unwrap_or_else(|| Path::new(".passo").join(&project.stack));
+    let server = match &arguments.endpoint {
+        Some(_) => None,
+        None => Some(open_server(&arguments, &data).await?),
+    };
+    let endpoint = match (&arguments.endpoint, &server) {
+        (Some(endpoint), _) => endpoint.clone(),
+        (None, Some(server)) => server.info.endpoint.clone(),
+        (None, None) => String::new(),
+    };
+    let client = Client::new(&endpoint, &|name| std::env::var(name).ok()).map_err(Failed::Usage)?;
+    let outcome = deployed_and_run(terminal, &arguments, &project, &template, &client, &data, input).await;
+    if let Some(server) = server {
+        server.shutdown().await;
+    }
+    outcome
+}
+
+async fn open_server(arguments: &RunArgs, data: &Path) -> Result<Server, Failed> {
+    if arguments.fresh && data.exists() {
+        discard(data)?;
+    }
+    let config = ServerConfig {
+        data: data.to_path_buf(),
+        listen: std::net::SocketAddr::from(([127, 0, 0, 1], 0)),
+        ecs: arguments.services.ecs.into(),
+        iam: Enforce::from(arguments.iam),
+    };
+    Server::open(config).await.map_err(|error| Failed::Environment(error.to_string()))
+}
+
+/// Only a directory that is ours is thrown away.
+fn discard(data: &Path) -> Result<(), Failed> {
+    let ours = data.join("passo.db").exists() || data.join("services").is_dir();
+    let empty = std::fs::read_dir(data).is_ok_and(|mut entries| entries.next().is_none());
+    if !ours && !empty {
+        let message = format!("{} is not a data directory of Passo; --fresh would delete it", data.display());
+        return Err(Failed::Usage(message));
+    }
+    std::fs::remove_dir_all(data).map_err(|error| Failed::Environment(format!("{}: {error}", data.display())))
+}
+
+fn read_input(given: Option<&str>, project: &Project) -> Result<Value, Failed> {
+    let (origin, text) = match given.map(|given| given.strip_prefix('@').ok_or(given)) {
+        Some(Ok(file)) => (file.to_string(), read(Path::new(file))?),
+        Some(Err(json)) => ("--input".to_string(), json.to_string()),
+        None => match project.default_input() {
+            Some(file) => (file.display().to_string(), read(&file)?),
+            None => ("--input".to_string(), "{}".to_string()),
+        },
+    };
+    serde_json::from_str(&text).map_err(|error| Failed::Usage(format!("{origin}: not valid JSON: {error}")))
+}
+
+fn read(file: &Path) -> Result<String, Failed> {
+    std::fs::read_to_string(file).map_err(|error| Failed::Usage(format!("{}: {error}", file.display())))
+}
+
+async fn deployed_and_run(
+    terminal: &Terminal,
+    arguments: &RunArgs,
+    project: &Project,
+    template: &Template,
+    client: &Client,
+    data: &Path,
+    input: Value,
+) -> Result<(), Failed> {
+    header(terminal, client, project, arguments).await;
+    template.warnings.iter().for_each(|warning| terminal.warning(warning));
+    let stack = deploy(terminal, project, template, client, data).await?;
+    let machine = machine(&stack, arguments.state_machine.as_deref())?;
+    let timeout = arguments.timeout.map(Duration::from_secs);
+    let run = execution::Run { terminal, client, project, stack: &stack, machine: &machine };
+    let outcome = run.follow(&input, timeout).await?;
+    run.report(&outcome).await;
+    effects::show(terminal, client, &stack, &outcome).await;
+    next_commands(terminal, client, arguments, &outcome);
+    if arguments.json {
+        terminal.data(&outcome.as_json().to_string());
+    }
+    match outcome.status.as_str() {
+        "SUCCEEDED" => Ok(()),
+        _ => Err(Failed::Ended(1)),
+    }
+}
+
+async fn header(terminal: &Terminal, client: &Client, project: &Project, arguments: &RunArgs) {
+    let request = http::Request::get("/local/info").body(bytes::Bytes::new());
+    let answer = match request {
+        Ok(request) => client.send("states", request).await.ok(),
+        Err(_) => None,
+    };
+    let info: Option<Info> = answer.and_then(|answer| serde_json::from_slice(answer.body()).ok());
+    let Some(info) = info else {
+        let endpoint = arguments.endpoint.as_deref().unwrap_or_default();
+        terminal.line(&format!(
+            "{} · stack {} · {endpoint}",
+            terminal.paint(Style::Bold, "passo run"),
+            project.stack
+        ));
+        return;
+    };
+    let title = format!("passo {}", info.version);
+    terminal.line(&format!(
+        "{} · stack {} · {}",
+        terminal.paint(Style::Bold, &title),
+        project.stack,
+        info.endpoint
+    ));
+    for (name, value) in [
+        ("data", info.data.display().to_string()),
+        ("python", info.python),
+        ("ecs", info.ecs),
+        ("iam", info.iam),
+    ] {
+        terminal.line(&terminal.paint(Style::Dim, &format!("  {name:<7} {value}")));
+    }
+}
+
+/// Where the deployed stack is remembered between runs.
+fn stack_file(data: &Path, project: &Project) -> PathBuf {
+    data.join("stacks").join(format!("{}.json", project.stack))
+}
+
+async fn deploy(
+    terminal: &Terminal,
+    project: &Project,
+    template: &Template,
+    client: &Client,
+    data: &Path,
+) -> Result<Stack, Failed> {
+    let file = stack_file(data, project);
+    let mut stack: Stack =
+        std::fs::read(&file).ok().and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default();
+    stack.name.clone_from(&project.stack);
+    let progress = |change: &Change| terminal.status(&format!("  {} {}", verb(change.kind), change.id));
+    let deployed = templates::deploy(template, client, &mut stack, &progress).await;
+    terminal.clear_status();
+    save(&file, &stack)?;
+    let deployed =
+        deployed.map_err(|error| Failed::Usage(format!("the stack could not be deployed: {error}")))?;
+    let count = |kind: ChangeKind| deployed.changes.iter().filter(|change| change.kind == kind).count();
+    let summary = match deployed.changes.len() {
+        0 => format!("{} resources, unchanged", stack.resources.len()),
+        _ => format!(
+            "{} resources: {} created, {} updated, {} deleted",
+            stack.resources.len(),
+            count(ChangeKind::Create),
+            count(ChangeKind::Update),
+            count(ChangeKind::Delete)
+        ),
+    };
+    terminal.line(&terminal.paint(Style::Dim, &format!("  {:<7} {summary}", "stack")));
+    Ok(stack)
+}
+
+fn verb(kind: ChangeKind) -> &'static str {
+    match kind {
+        ChangeKind::Create => "create",
+        ChangeKind::Update => "update",
+        ChangeKind::Delete => "delete",
+    }
+}
+
+/// Written beside and renamed, so that a crash leaves the old or the new one.
+fn save(file: &Path, stack: &Stack) -> Result<(), Failed> {
+    let write = || -> std::io::Result<()> {
+        std::fs::create_dir_all(file.parent().unwrap_or(Path::new(".")))?;
+        let beside = file.with_extension("json.new");
+        std::fs::write(&beside, serde_json::to_vec_pretty(stack)?)?;
+        std::fs::rename(&beside, file)
+    };
+    write().map_err(|error| Failed::Environment(format!("{}: {error}", file.display())))
+}
+
+/// What is started: the state machine, through its alias if the stack has one.
+pub struct Machine {
+    /// ARN to start.
+    pub arn: String,
+    /// Definition as deployed.
+    pub definition: Value,
+}
+
+fn machine(stack: &Stack, wanted: Option<&str>) -> Result<Machine, Failed> {
+    let of_kind =
+        |kind: &'static str| stack.resources.iter().filter(move |(_, resource)| resource.kind == kind);
+    let machines: Vec<_> = of_kind("AWS::StepFunctions::StateMachine").collect();
+    let found = match wanted {
+        Some(id) => machines.iter().find(|(name, _)| name.as_str() == id),
+        None if machines.len() == 1 => machines.first(),
+        None => None,
+    };
+    let Some((_, resource)) = found else {
+        let ids: Vec<&str> = machines.iter().map(|(id, _)| id.as_str()).collect();
+        return Err(Failed::Usage(match ids.len() {
+            0 => "the template has no state machine".into(),
+            _ => format!("choose the state machine with --state-machine: {}", ids.join(", ")),
+        }));
+    };
+    let arn = resource.reference.as_str().unwrap_or_default();
+    let text = resource.properties["DefinitionString"].as_str().unwrap_or_default();
+    let definition = serde_json::from_str(text).unwrap_or_else(|_| resource.properties["Definition"].clone());
+    let alias = of_kind("AWS::StepFunctions::StateMachineAlias")
+        .filter_map(|(_, alias)| alias.reference.as_str())
+        .find(|alias| alias.starts_with(&format!("{arn}:")));
+    Ok(Machine { arn: alias.unwrap_or(arn).to_string(), definition })
+}
+
+fn next_commands(terminal: &Terminal, client: &Client, arguments: &RunArgs, outcome: &Outcome) {
+    let path = arguments.path.display();
+    let program = if cfg!(debug_assertions) { "cargo run --" } else { "passo" };
+    terminal.line("");
+    terminal.line("next:");
+    match &arguments.endpoint {
+        Some(endpoint) => terminal.line(&format!(
+            "  aws --endpoint-url {endpoint} stepfunctions get-execution-history --execution-arn {}",
+            outcome.execution_arn
+        )),
+        None => {
+            let data = arguments.data.clone().unwrap_or_else(|| Path::new(".passo").join(&outcome.stack));
+            terminal.line(&format!(
+                "  {program} serve --data {}    # the same stack and its history, staying",
+                data.display()
+            ));
+        }
+    }
+    terminal.line(&format!(
+        "  {program} run {path} --input @FILE    # inputs beside the template: {path}/inputs"
+    ));
+    let _ = client;
+}

@@ -1,0 +1,157 @@
+//! The server: store, runtime, API and embedded services wired together behind one port.
+//!
+//! `passo serve` and `passo run` open the same one. It is the only place where the crates meet.
+
+mod dispatch;
+mod errors;
+mod local;
+mod observers;
+mod states;
+mod transport;
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use api::{Api, Surroundings};
+use bytes::Bytes;
+use integrations::{Catalog, Integrations};
+use runtime::{Compilers, Runtime, RuntimeConfig, RuntimeParts, SystemClock};
+use services::{AllowedHosts, EcsMode, Enforce, Services, ServicesConfig};
+use store::{SqliteOptions, SqliteStore};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+pub use errors::ServerError;
+pub use local::Info;
+
+/// What the command line decides.
+#[derive(Clone, Debug)]
+pub struct ServerConfig {
+    /// Everything durable lives below it.
+    pub data: PathBuf,
+    /// Address to listen on; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// How ECS tasks run.
+    pub ecs: EcsMode,
+    /// What a missing permission does.
+    pub iam: Enforce,
+}
+
+/// A running server.
+pub struct Server {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// What it runs with.
+    pub info: Info,
+    runtime: Arc<Runtime>,
+    services: Services,
+    stop: watch::Sender<bool>,
+    listener: JoinHandle<()>,
+}
+
+/// What a request handler needs.
+#[derive(Clone)]
+struct Front {
+    api: Api,
+    services: Services,
+    info: Info,
+}
+
+impl Server {
+    /// Opens the data directory, recovers what was running, and listens.
+    pub async fn open(config: ServerConfig) -> Result<Server, ServerError> {
+        let listener = errors::bind(config.listen).await?;
+        let address = listener.local_addr().map_err(|error| ServerError::Listen(config.listen, error))?;
+        let store = SqliteStore::open(&config.data, &SqliteOptions::default())?;
+        let services = Services::open(ServicesConfig {
+            ecs: config.ecs,
+            enforce: config.iam,
+            ..ServicesConfig::new(&config.data)
+        })?;
+        let endpoint = format!("http://{}", reachable(address));
+        services.set_endpoint(&endpoint);
+        let states = states::States::default();
+        let machines = observers::Machines::default();
+        let transport = Arc::new(transport::Embedded::new(services.clone(), states.clone()));
+        let dispatch = dispatch::Tasks::new(Integrations::new(transport));
+        let catalog: Arc<Catalog> = Arc::new(Catalog);
+        let runtime = Runtime::open(RuntimeParts {
+            config: RuntimeConfig::default(),
+            store: Box::new(store),
+            dispatch: Arc::new(dispatch),
+            clock: Arc::new(SystemClock),
+            compilers: Compilers::with_catalog(catalog.clone()),
+            observers: observers::all(&services, &machines),
+        })
+        .await?;
+        let runtime = Arc::new(runtime);
+        machines.attach(&runtime);
+        let surroundings =
+            Surroundings { catalog, log_group_exists: observers::log_group_check(services.clone()) };
+        let api = Api::new(Arc::clone(&runtime), surroundings);
+        states.attach(api.clone(), services.clone());
+        let info = Info::new(&config, &endpoint, &services).await;
+        let front = Front { api, services: services.clone(), info: info.clone() };
+        let (stop, stopping) = watch::channel(false);
+        let listener = tokio::spawn(listen(listener, front, stopping));
+        Ok(Server { address, info, runtime, services, stop, listener })
+    }
+
+    /// Resolves when the store has failed; the process has to end then.
+    pub async fn fatal(&self) -> Arc<str> {
+        self.runtime.fatal().await
+    }
+
+    /// Stops accepting, finishes what is in commit and ends child processes. The journal keeps the rest.
+    pub async fn shutdown(self) {
+        // The listener may have ended already.
+        let _ = self.stop.send(true);
+        let _ = self.listener.await;
+        self.services.shutdown().await;
+        self.runtime.shutdown().await;
+    }
+}
+
+/// An address that a client on this machine can dial.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    let mut dialled = address;
+    if address.ip().is_unspecified() {
+        dialled.set_ip(std::net::Ipv4Addr::LOCALHOST.into());
+    }
+    dialled
+}
+
+fn listen(
+    listener: TcpListener,
+    front: Front,
+    mut stopping: watch::Receiver<bool>,
+) -> impl Future<Output = ()> + Send {
+    let stop = async move {
+        // An error means that the server is gone, which is a reason to stop, too.
+        let _ = stopping.wait_for(|stop| *stop).await;
+    };
+    let handler = move |request: http::Request<Bytes>, peer: SocketAddr| {
+        let front = front.clone();
+        async move { front.handle(request, peer).await }
+    };
+    services::server::serve(listener, AllowedHosts::loopback(), handler, stop)
+}
+
+impl Front {
+    async fn handle(&self, mut request: http::Request<Bytes>, peer: SocketAddr) -> http::Response<Bytes> {
+        request.extensions_mut().insert(peer.ip());
+        if let Some(answer) = local::answer(&self.info, &request) {
+            return answer;
+        }
+        let (parts, body) = request.into_parts();
+        let is_states = services::route(&parts).as_str() == "states";
+        let request = http::Request::from_parts(parts, body);
+        if is_states {
+            return states::over_http(&self.api, &self.services, request).await;
+        }
+        self.services.handle(request).await
+    }
+}

@@ -1,0 +1,82 @@
+//! Step Functions as one more service of the server: callers are known and their permissions evaluated like everywhere.
+
+use std::sync::{Arc, OnceLock};
+
+use api::{Api, Caller};
+use bytes::Bytes;
+use runtime::Scope;
+use serde_json::json;
+use services::Services;
+use services::wire::{Access, CallContext, Decision};
+
+/// The API for calls from inside the process; attached once the runtime, which needs the transport first, is open.
+#[derive(Clone, Default)]
+pub(super) struct States(Arc<OnceLock<(Api, Services)>>);
+
+impl States {
+    pub fn attach(&self, api: Api, services: Services) {
+        // Only `Server::open` attaches, once.
+        let _ = self.0.set((api, services));
+    }
+
+    /// Answers a call made for a known caller.
+    pub async fn call(
+        &self,
+        context: &CallContext,
+        request: http::Request<Bytes>,
+    ) -> Option<http::Response<Bytes>> {
+        let (api, services) = self.0.get()?;
+        Some(answer(api, services, context, request).await)
+    }
+}
+
+/// Answers a call that came over HTTP.
+pub(super) async fn over_http(
+    api: &Api,
+    services: &Services,
+    request: http::Request<Bytes>,
+) -> http::Response<Bytes> {
+    let (parts, body) = request.into_parts();
+    match services.context(&parts) {
+        Ok(context) => answer(api, services, &context, http::Request::from_parts(parts, body)).await,
+        Err(error) => refusal(error.status.as_u16(), &error.code, &error.message),
+    }
+}
+
+async fn answer(
+    api: &Api,
+    services: &Services,
+    context: &CallContext,
+    request: http::Request<Bytes>,
+) -> http::Response<Bytes> {
+    for access in accesses(&request) {
+        if let Decision::Denied { message } = services.authorize(&context.principal, &access) {
+            return refusal(400, "AccessDeniedException", &message);
+        }
+    }
+    let scope = Scope { account: context.principal.account().into(), region: context.region.as_str().into() };
+    let caller = Caller { scope, request_id: uuid::Uuid::new_v4().to_string() };
+    api.handle(&caller, request).await
+}
+
+/// `states:ACTION` on the resource named, and `iam:PassRole` where a role is handed over.
+fn accesses(request: &http::Request<Bytes>) -> Vec<Access> {
+    let Some(action) = api::action_name(request) else { return Vec::new() };
+    let mut accesses = vec![Access::new(format!("states:{action}"), api::resource(request))];
+    if matches!(action, "CreateStateMachine" | "UpdateStateMachine") {
+        let body: serde_json::Value = serde_json::from_slice(request.body()).unwrap_or_default();
+        if let Some(role) = body["roleArn"].as_str() {
+            accesses.push(Access::pass_role(role, "states.amazonaws.com"));
+        }
+    }
+    accesses
+}
+
+fn refusal(status: u16, code: &str, message: &str) -> http::Response<Bytes> {
+    let body = json!({ "__type": code, "message": message }).to_string();
+    let mut response = http::Response::new(Bytes::from(body));
+    *response.status_mut() = http::StatusCode::from_u16(status).unwrap_or(http::StatusCode::BAD_REQUEST);
+    let json = http::HeaderValue::from_static("application/x-amz-json-1.0");
+    response.headers_mut().insert("content-type", json);
+    response
+}
