@@ -19,4 +19,4 @@ pub use catalog::Catalog;
 pub use failure::Failure;
 pub use sync::Observation;
 pub use task::{Call, Integrations, Report, Stage};
-pub use transport::{Identity, Transport, TransportError};
+pub use transport::{Answer, Identity, Pending, Transport, TransportError};

@@ -24,7 +24,7 @@ impl Embedded {
     fn context(&self, identity: &Identity) -> Result<CallContext, TransportError> {
         let session = &*identity.session_name;
         let principal =
-            self.services.iam().role_session_for_service(&identity.role_arn, STATES, session).map_err(
+            self.services.iam().role_session_for_service(&identity.role_arn, STATES, session, None).map_err(
                 |_| TransportError::AssumeRole {
                     execution_role: identity.role_arn.to_string(),
                     role: identity.role_arn.to_string(),
