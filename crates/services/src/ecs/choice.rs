@@ -55,6 +55,11 @@ impl Engine {
         self.wanted == EcsMode::Auto
     }
 
+    /// Whether an engine is ever asked.
+    pub fn may_use_containers(&self) -> bool {
+        self.wanted != EcsMode::Process
+    }
+
     /// Looks again each time until an engine has answered.
     pub async fn choice(&self) -> Choice {
         if self.wanted == EcsMode::Process {

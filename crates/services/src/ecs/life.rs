@@ -4,7 +4,7 @@
 use super::Inner;
 use super::catalog::TaskCell;
 use super::choice::Mode;
-use super::container::TaskContainer;
+use super::container::{TaskContainer, remove_unowned};
 use super::plan::{Plan, plan};
 use super::process::TaskProcess;
 use super::task::{Status, Task};
@@ -53,6 +53,10 @@ pub(super) fn resume_all(inner: &Arc<Inner>) {
     for record in records.into_iter().filter(|record| record.supervised && !owned.contains(&record.token)) {
         record.end();
         inner.processes.forget(&record.token);
+    }
+    if inner.engine.may_use_containers() {
+        let inner = Arc::clone(inner);
+        tokio::spawn(async move { remove_unowned(&inner).await });
     }
 }
 
@@ -125,8 +129,8 @@ async fn start_containers(
     for index in 0..cell.get().containers.len() {
         let task = cell.get();
         let plan = plan(&task, index);
-        let found = find(inner, &task, index).await;
         let may_start = task.status <= Status::Pending && !task.stop_requested;
+        let found = find(inner, &task, index, may_start).await;
         let running = match found {
             Some(running) => running,
             None if !may_start => continue,
@@ -148,10 +152,12 @@ async fn start_containers(
     Ok((started, None))
 }
 
-async fn find(inner: &Inner, task: &Task, index: usize) -> Option<Running> {
+async fn find(inner: &Inner, task: &Task, index: usize, may_start: bool) -> Option<Running> {
     match task.mode? {
         Mode::Process => TaskProcess::find(inner, &task.token(index)).ok().flatten().map(Running::Process),
-        Mode::Container => TaskContainer::find(inner, &task.token(index)).await.map(Running::Container),
+        Mode::Container => {
+            TaskContainer::find(inner, &task.token(index), may_start).await.map(Running::Container)
+        }
     }
 }
 
@@ -170,7 +176,9 @@ async fn start_one(
         };
         match TaskContainer::start(inner, &task, &token, plan, environment).await {
             Ok(container) => return Ok(Ok(Running::Container(container))),
-            Err(reason) if index > 0 || !inner.engine.may_fall_back() => return Ok(Err(reason)),
+            Err(reason) if index > 0 || !inner.engine.may_fall_back() || is_the_images_fault(&reason) => {
+                return Ok(Err(reason));
+            }
             Err(reason) => {
                 // The first container decides for the task, before anything of it runs.
                 let change = |task: &mut Task| {
@@ -187,6 +195,14 @@ async fn start_one(
         Err(reason) => Err(reason),
     };
     Ok(started.map(Running::Process))
+}
+
+/// Whether the engine could start containers, only not this program.
+fn is_the_images_fault(reason: &str) -> bool {
+    ["executable file", "no such file or directory", "permission denied"]
+        .iter()
+        .any(|text| reason.contains(text))
+        && reason.starts_with("CannotStartContainerError")
 }
 
 /// The container's whole environment, with the credentials of the task's role.
