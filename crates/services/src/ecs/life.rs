@@ -54,6 +54,7 @@ pub(super) fn resume_all(inner: &Arc<Inner>) {
         record.end();
         inner.processes.forget(&record.token);
     }
+    inner.processes.remove_files_but(&owned);
     if inner.engine.may_use_containers() {
         let inner = Arc::clone(inner);
         tokio::spawn(async move { remove_unowned(&inner).await });

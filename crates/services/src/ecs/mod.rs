@@ -103,3 +103,6 @@ impl Service for Ecs {
         Box::pin(async { self.inner.logs.flush().await })
     }
 }
+
+#[cfg(test)]
+mod tests;

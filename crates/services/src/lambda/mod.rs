@@ -124,3 +124,6 @@ impl Service for Lambda {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

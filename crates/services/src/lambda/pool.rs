@@ -141,16 +141,15 @@ impl Pools {
         });
     }
 
-    /// Ends all workers and sends what they logged.
+    /// Ends all workers, busy ones too, and sends what they logged.
     pub async fn end_all(&self) {
         self.permits.close();
-        let workers: Vec<Worker> = self.idle().drain().flat_map(|(_, workers)| workers).collect();
-        for worker in &workers {
-            worker.running.kill();
-        }
-        for worker in &workers {
-            worker.running.wait().await;
-        }
+        drop(self.idle().drain().map(|(_, workers)| workers).collect::<Vec<_>>());
+        let records = self.processes.records().unwrap_or_default();
+        let ended = tokio::task::spawn_blocking(move || {
+            records.iter().filter(|record| !record.supervised).for_each(crate::process::Record::end);
+        });
+        let _ = ended.await;
         self.logs.flush().await;
     }
 

@@ -21,6 +21,7 @@ pub use launch::{Exit, Launch, Life, Limits, Output, Running};
 pub use record::Record;
 pub(crate) use table::resident_bytes_max;
 
+use std::collections::HashSet;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -31,6 +32,8 @@ pub struct Processes {
     records: PathBuf,
     area: Area,
     identities: Identities,
+    /// Held for as long as this server lives: a second one would take its workers for orphans.
+    _lock: Option<std::fs::File>,
 }
 
 impl Processes {
@@ -38,6 +41,12 @@ impl Processes {
     ///
     /// Supervised processes are left alone, to be found again with [`Processes::find`].
     pub fn open(data_directory: &Path) -> io::Result<Arc<Self>> {
+        area::private_directory(data_directory)?;
+        let lock = table::lock(&data_directory.join("processes.lock"))?;
+        Self::recover(data_directory, Some(lock))
+    }
+
+    fn recover(data_directory: &Path, lock: Option<std::fs::File>) -> io::Result<Arc<Self>> {
         let records = data_directory.join("processes");
         area::private_directory(&records)?;
         let mut kept = Vec::new();
@@ -56,7 +65,7 @@ impl Processes {
                 identities.reserve(&record.owner, uid);
             }
         }
-        Ok(Arc::new(Self { records, area, identities }))
+        Ok(Arc::new(Self { records, area, identities, _lock: lock }))
     }
 
     /// Where bundles, temporary directories and shared packages live.
@@ -90,6 +99,19 @@ impl Processes {
         self.area.remove_temporary(token);
     }
 
+    /// Removes output and exit files of processes that are not among these and have no record.
+    pub fn remove_files_but(&self, kept: &HashSet<String>) {
+        for entry in std::fs::read_dir(&self.records).into_iter().flatten().flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let Some((token, _)) = name.split_once('.').filter(|(token, _)| !token.is_empty()) else {
+                continue;
+            };
+            if !kept.contains(token) && !self.records.join(token).exists() {
+                let _ = std::fs::remove_file(entry.path());
+            }
+        }
+    }
+
     pub(crate) fn records_directory(&self) -> &Path {
         &self.records
     }
@@ -109,3 +131,6 @@ pub fn engine_addresses() -> Vec<String> {
     let usual = ["/var/run/docker.sock".to_owned(), "/run/podman/podman.sock".to_owned()];
     named.into_iter().chain(usual).chain(runtime).collect()
 }
+
+#[cfg(test)]
+mod tests;

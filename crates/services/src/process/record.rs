@@ -94,8 +94,11 @@ impl Record {
             return Vec::new();
         }
         let mut members = table::with_variable(TOKEN_VARIABLE, &self.token);
-        if let (Some(pid), Some(uid)) = (self.pid, self.uid) {
-            // A process may clear its own environment, but not its session or its user.
+        if let (Some(pid), Some(uid)) = (self.pid, self.uid)
+            && table::start_time(pid).is_none_or(|found| Some(found) == self.start_time)
+        {
+            // A process may clear its own environment, but not its session or its user. The session's number cannot
+            // be another's while the leader lives, or has left processes behind.
             members.extend(table::in_session(pid, uid));
         }
         members
