@@ -41,14 +41,14 @@ impl Processes {
     ///
     /// Supervised processes are left alone, to be found again with [`Processes::find`].
     pub fn open(data_directory: &Path) -> io::Result<Arc<Self>> {
-        area::private_directory(data_directory)?;
-        let lock = table::lock(&data_directory.join("processes.lock"))?;
+        let records = data_directory.join("processes");
+        area::private_directory(&records)?;
+        let lock = table::lock(&records.join(".lock"), data_directory)?;
         Self::recover(data_directory, Some(lock))
     }
 
     fn recover(data_directory: &Path, lock: Option<std::fs::File>) -> io::Result<Arc<Self>> {
         let records = data_directory.join("processes");
-        area::private_directory(&records)?;
         let mut kept = Vec::new();
         for record in record::read_all(&records)? {
             if record.supervised && record.boot_is_current() {

@@ -125,12 +125,14 @@ pub(super) fn remove(directory: &Path, token: &str) {
     let _ = fs::remove_file(directory.join(token));
 }
 
-/// All readable records; half-written ones (hidden names) never had a process and are removed.
+/// All readable records.
 pub(super) fn read_all(directory: &Path) -> io::Result<Vec<Record>> {
     let mut records = Vec::new();
     for entry in fs::read_dir(directory)? {
         let path = entry?.path();
-        if path.extension().is_some_and(|extension| extension == "exit" || extension == "log") {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if name.contains('.') {
+            // Output and exit files, the lock, and records half written, which never had a process.
             continue;
         }
         match fs::read(&path).map(|bytes| serde_json::from_slice::<Record>(&bytes)) {

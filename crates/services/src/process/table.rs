@@ -23,15 +23,18 @@ pub(super) fn start_time(pid: u32) -> Option<String> {
 }
 
 /// Takes a lock file that the system gives back when this process ends, however it ends.
-pub(super) fn lock(path: &std::path::Path) -> std::io::Result<std::fs::File> {
+pub(super) fn lock(
+    path: &std::path::Path,
+    data_directory: &std::path::Path,
+) -> std::io::Result<std::fs::File> {
     use std::os::fd::AsRawFd;
     let file = std::fs::OpenOptions::new().create(true).truncate(false).write(true).open(path)?;
     // SAFETY: flock takes an open descriptor and a flag.
     if unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) } == 0 {
         return Ok(file);
     }
-    let directory = path.parent().unwrap_or(path).display().to_string();
-    Err(std::io::Error::other(format!("another server is using the data directory {directory}")))
+    let data_directory = data_directory.display();
+    Err(std::io::Error::other(format!("another server is using the data directory {data_directory}")))
 }
 
 /// Waits until a child has ended, without taking its exit status: until that is taken, its id and its group's id
