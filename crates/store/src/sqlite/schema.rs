@@ -16,7 +16,8 @@ use crate::StoreError;
 const APPLICATION_ID: i64 = 0x5061_7373;
 /// The format of the tables.
 pub(super) const USER_VERSION: i64 = 1;
-/// Measured with 1.5 KB turns; a page holds a handful of them.
+/// Measured with `examples/append` on a busy machine: for turns of 1 to 2 KB, 4, 8 and 16 KiB cost the same within the
+/// noise; 16 KiB saves a third of the CPU of 5 KB turns, but a lone commit then writes twice the bytes.
 const PAGE_SIZE: i64 = 8192;
 /// Pages of log after which a commit also checkpoints: 16 MiB, some hundred milliseconds' writing at most.
 const CHECKPOINT_PAGES: i64 = 2000;
