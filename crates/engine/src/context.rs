@@ -6,8 +6,10 @@ use asl::timestamp::Timestamp;
 use serde_json::{Map, Value, json};
 
 use crate::event::StateType;
-use crate::frame::{Visit, Work};
+use crate::execution::Execution;
+use crate::frame::{Frame, Visit, Work};
 use crate::ids::{FrameId, TaskId};
+use crate::start::Start;
 use crate::token;
 use crate::turn::Turn;
 
@@ -23,14 +25,26 @@ pub(crate) struct Moment {
 impl Turn<'_> {
     /// The context object as a frame sees it now. The part that a turn does not change is kept between evaluations.
     pub fn context(&mut self, id: FrameId, moment: Moment) -> Value {
-        let mut context = match self.context.take() {
+        let kept = match self.context.take() {
             Some(Value::Object(context)) => context,
-            _ => self.unchanging_context(),
+            _ => self.execution.unchanging_context(),
         };
-        let visit = self.visit(id);
+        self.execution.context(kept, id, moment)
+    }
+}
+
+impl Execution {
+    /// The context object as a frame sees it, without haste.
+    pub(crate) fn whole_context(&self, id: FrameId) -> Value {
+        self.context(self.unchanging_context(), id, Moment::default())
+    }
+
+    fn context(&self, kept: Map<String, Value>, id: FrameId, moment: Moment) -> Value {
+        let mut context = kept;
+        let Some(visit) = self.frame(id).and_then(Frame::visit) else { return Value::Object(context) };
         context.insert("State".into(), state_context(visit));
-        let task = moment.nonce.map(|nonce| {
-            let token = token::encode(&self.start().execution_arn, TaskId(self.execution.seq + 1), nonce);
+        let task = moment.nonce.zip(self.start()).map(|(nonce, start)| {
+            let token = token::encode(&start.execution_arn, TaskId(self.seq + 1), nonce);
             json!({ "Token": token })
         });
         replace(&mut context, "Task", task);
@@ -43,22 +57,21 @@ impl Turn<'_> {
     }
 
     fn unchanging_context(&self) -> Map<String, Value> {
-        let start = self.start();
+        let Some(start) = self.start() else { return Map::new() };
         let machine = json!({ "Id": &*start.state_machine_arn, "Name": &*start.state_machine_name });
-        let members = [("Execution", self.execution_context()), ("StateMachine", machine)];
+        let members = [("Execution", self.execution_context(start)), ("StateMachine", machine)];
         members.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
     }
 
-    fn execution_context(&self) -> Value {
-        let start = self.start();
+    fn execution_context(&self, start: &Start) -> Value {
         let mut execution = Map::new();
         execution.insert("Id".into(), (&*start.execution_arn).into());
         execution.insert("Input".into(), start.input.value().clone());
-        execution.insert("StartTime".into(), time(self.execution.started_at));
+        execution.insert("StartTime".into(), time(self.started_at));
         execution.insert("Name".into(), (&*start.name).into());
         execution.insert("RoleArn".into(), (&*start.role_arn).into());
-        execution.insert("RedriveCount".into(), self.execution.redrive_count.into());
-        if let Some(at) = self.execution.redriven_at {
+        execution.insert("RedriveCount".into(), self.redrive_count.into());
+        if let Some(at) = self.redriven_at {
             execution.insert("RedriveTime".into(), time(at));
         }
         Value::Object(execution)
@@ -66,9 +79,9 @@ impl Turn<'_> {
 
     /// The item of the innermost iteration that a frame is part of.
     fn enclosing_item(&self, id: FrameId) -> Option<Value> {
-        let mut frame = self.execution.frame(id)?;
+        let mut frame = self.frame(id)?;
         while let Some((parent, index)) = frame.parent {
-            frame = self.execution.frame(parent)?;
+            frame = self.frame(parent)?;
             if let Some(item) = frame.visit().and_then(|visit| item_context(visit, index)) {
                 return Some(item);
             }

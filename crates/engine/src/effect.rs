@@ -104,6 +104,10 @@ pub struct StartMapRun {
     pub items: Option<Payload>,
     /// The Map state's effective input: what the ItemReader, ItemSelector and ResultWriter evaluate over.
     pub input: Payload,
+    /// The context object of the Map state.
+    pub context: Payload,
+    /// The variables that the Map state sees.
+    pub variables: Vec<(Arc<str>, Payload)>,
 }
 
 /// [`Effect::StopMapRun`].

@@ -197,7 +197,7 @@ impl Execution {
             Work::Waiting { seq, until } => effects.push(arm(*seq, TimerKind::Wait, *until)),
             Work::Retrying { seq, until } => effects.push(arm(*seq, TimerKind::Retry, *until)),
             Work::Task(task) => self.owed_for_task(frame, visit, task, effects),
-            Work::MapRun(run) => effects.extend(self.owed_for_map_run(visit, run)),
+            Work::MapRun(run) => effects.extend(self.owed_for_map_run(frame, visit, run)),
             Work::Begin | Work::Fan(_) | Work::Closed => {}
         }
     }
@@ -252,7 +252,7 @@ impl Execution {
         }))
     }
 
-    fn owed_for_map_run(&self, visit: &Visit, run: &MapRunWork) -> Option<Effect> {
+    fn owed_for_map_run(&self, id: FrameId, visit: &Visit, run: &MapRunWork) -> Option<Effect> {
         if run.ended || run.task.0 == 0 {
             return None;
         }
@@ -263,11 +263,21 @@ impl Execution {
             redrive: run.redrive,
             items: run.items.clone(),
             input: run.input.clone(),
+            context: Payload::from_value(self.whole_context(id)),
+            variables: self.visible_variables(id),
         })))
     }
 
     pub(crate) fn deadline_effect(&self) -> Option<Effect> {
         self.deadline.map(|(seq, at)| arm(seq, TimerKind::Execution, at))
+    }
+
+    fn visible_variables(&self, id: FrameId) -> Vec<(Arc<str>, Payload)> {
+        let mut visible = BTreeMap::new();
+        for (name, value) in self.ancestors(id).flat_map(|frame| &frame.variables) {
+            visible.entry(Arc::clone(name)).or_insert_with(|| value.clone());
+        }
+        visible.into_iter().collect()
     }
 
     /// The whole path of frames from one up to the machine's.

@@ -98,7 +98,7 @@ pub enum InputKind {
 }
 
 /// How a Map Run ended.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum MapRunResult {
     /// Its result: the children's outputs, or the ResultWriter's answer.
     Succeeded(Payload),

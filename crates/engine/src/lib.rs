@@ -15,6 +15,7 @@ mod frame;
 pub mod ids;
 pub mod input;
 mod lineage;
+pub mod map_run;
 pub mod record;
 mod retry_catch;
 pub mod start;

@@ -1,0 +1,222 @@
+//! From items to the input of a child: ItemSelector per item, then ItemBatcher, over the data of the Map state.
+
+use std::sync::Arc;
+
+use asl::arn::Arn;
+use asl::dynamic;
+use asl::entropy::{SeededEntropy, uuid_v4};
+use asl::payload::Payload;
+use asl::program::{Dynamic, Map, MapMode, Program, StateKind, StateMachineType, Template};
+use asl::scope::Variables;
+use asl::template::{self, TemplateError, View};
+use asl::timestamp::Timestamp;
+use serde_json::{Value, json};
+
+use crate::map_run::event::{MapRunStart, Thresholds};
+use crate::start::{Failure, MapRunLink, Start};
+
+/// Most children at a time when MaxConcurrency is absent or 0 (AWS's quota).
+const CONCURRENCY_MAX: u64 = 10_000;
+/// Most items that a batch may hold when only its bytes are bounded.
+const BATCH_ITEMS_MAX: u64 = 10_000;
+
+/// The Map state, with the data that its expressions look at.
+pub(crate) struct MapState<'a> {
+    pub program: &'a Program,
+    pub start: Arc<MapRunStart>,
+    pub map: &'a Map,
+    pub at: Timestamp,
+    pub entropy: SeededEntropy,
+}
+
+/// A child's input and how many items it takes.
+pub(crate) struct Batch {
+    pub input: Payload,
+    pub items: u64,
+}
+
+struct Known<'a>(&'a [(Arc<str>, Payload)]);
+
+impl Variables for Known<'_> {
+    fn get(&self, name: &str) -> Option<&Value> {
+        self.0.iter().find(|(known, _)| &**known == name).map(|(_, value)| value.value())
+    }
+}
+
+impl<'a> MapState<'a> {
+    /// # Panics
+    /// If the definition has no such Map: a broken invariant, since the Map Run pins its definition.
+    pub fn new(
+        program: &'a Program,
+        start: &Arc<MapRunStart>,
+        at: Timestamp,
+        entropy: SeededEntropy,
+    ) -> MapState<'a> {
+        let state = program.find(&start.state).unwrap_or_else(|| panic!("no state {}", start.state));
+        let StateKind::Map(map) = &state.kind else { panic!("{} is no Map", start.state) };
+        MapState { program, start: Arc::clone(start), map, at, entropy }
+    }
+
+    fn look<R>(
+        &mut self,
+        item: Option<(u64, &Value)>,
+        evaluate: impl FnOnce(&View<'_>, &mut SeededEntropy) -> Result<R, TemplateError>,
+    ) -> Result<R, Failure> {
+        let start = Arc::clone(&self.start);
+        let with_item;
+        let context = match item {
+            None => start.context.value(),
+            Some((index, value)) => {
+                let mut context = start.context.value().clone();
+                let source = if start.items.is_some() { "STATE_DATA" } else { "S3" };
+                context["Map"] = json!({ "Item": { "Index": index, "Value": value, "Source": source } });
+                with_item = context;
+                &with_item
+            }
+        };
+        let variables = Known(&start.variables);
+        let view = View::new(&start.input, context, &variables, self.at);
+        evaluate(&view, &mut self.entropy).map_err(|error| Failure::new(error.error, error.cause))
+    }
+
+    fn number(&mut self, dynamic: Option<&Dynamic<u64>>, field: &str) -> Result<Option<u64>, Failure> {
+        dynamic
+            .map(|dynamic| self.look(None, |view, entropy| dynamic::integer(dynamic, field, view, entropy)))
+            .transpose()
+    }
+
+    fn template(&mut self, template: Option<&Template>) -> Result<Option<Payload>, Failure> {
+        template
+            .map(|template| self.look(None, |view, entropy| template::evaluate(template, view, entropy)))
+            .transpose()
+    }
+
+    /// Concurrency and tolerance, evaluated.
+    pub fn thresholds(&mut self) -> Result<Thresholds, Failure> {
+        let map = self.map;
+        let max_concurrency = self.number(map.max_concurrency.as_ref(), "MaxConcurrency")?.unwrap_or(0);
+        let percentage = map.tolerated_failure_percentage.as_ref().map(|dynamic| {
+            self.look(None, |view, entropy| {
+                dynamic::percentage(dynamic, "ToleratedFailurePercentage", view, entropy)
+            })
+        });
+        Ok(Thresholds {
+            max_concurrency: if max_concurrency == 0 {
+                CONCURRENCY_MAX
+            } else {
+                max_concurrency.min(CONCURRENCY_MAX)
+            },
+            tolerated_failure_count: self
+                .number(map.tolerated_failure_count.as_ref(), "ToleratedFailureCount")?,
+            tolerated_failure_millionths: percentage
+                .transpose()?
+                .map(|percentage| (percentage * 1e6).round() as u64),
+        })
+    }
+
+    /// The ItemReader as the shell needs it: action, arguments, configuration and MaxItems.
+    pub fn reader(&mut self) -> Result<Option<Payload>, Failure> {
+        let Some(reader) = &self.map.item_reader else { return Ok(None) };
+        let arguments = self.template(reader.arguments.as_ref())?;
+        let max_items = self.number(reader.max_items.as_ref(), "MaxItems")?;
+        let arguments = arguments.map_or(Value::Null, |arguments| arguments.value().clone());
+        Ok(Some(Payload::from_value(json!({
+            "Action": &*reader.action, "Arguments": arguments, "ReaderConfig": reader.config, "MaxItems": max_items,
+        }))))
+    }
+
+    /// The ResultWriter as the shell needs it.
+    pub fn writer(&mut self) -> Result<Option<Payload>, Failure> {
+        let Some(writer) = &self.map.result_writer else { return Ok(None) };
+        let arguments = self.template(writer.arguments.as_ref())?;
+        let arguments = arguments.map_or(Value::Null, |arguments| arguments.value().clone());
+        Ok(Some(Payload::from_value(json!({ "Arguments": arguments, "WriterConfig": writer.config }))))
+    }
+
+    /// Most items that one child can take.
+    pub fn items_at_a_time(&self) -> usize {
+        if self.map.item_batcher.is_some() { BATCH_ITEMS_MAX as usize } else { 1 }
+    }
+
+    /// The next child's input from the items at hand, of which there is at least one.
+    pub fn batch(&mut self, first: u64, items: &[&Value]) -> Result<Batch, Failure> {
+        let Some(batcher) = &self.map.item_batcher else {
+            let item = items.first().copied().unwrap_or(&Value::Null);
+            return Ok(Batch { input: self.selected(first, item)?, items: 1 });
+        };
+        let items_max = self.number(batcher.max_items_per_batch.as_ref(), "MaxItemsPerBatch")?;
+        let bytes_max = self.number(batcher.max_input_bytes_per_batch.as_ref(), "MaxInputBytesPerBatch")?;
+        let items_max = items_max.filter(|number| *number > 0).unwrap_or(BATCH_ITEMS_MAX);
+        let batch_input = self.template(batcher.batch_input.as_ref())?;
+        let payload_max = self.start.parent.limits.payload_max;
+        let bytes_max = bytes_max.filter(|number| *number > 0).unwrap_or(payload_max).min(payload_max);
+        let mut bytes = batch_input.as_ref().map_or(0, Payload::len) + 32;
+        let mut chosen = Vec::new();
+        for (offset, item) in items.iter().enumerate().take(items_max as usize) {
+            let selected = self.selected(first + offset as u64, item)?;
+            bytes += selected.len() + 1;
+            if bytes as u64 > bytes_max && !chosen.is_empty() {
+                break;
+            }
+            chosen.push(selected.value().clone());
+        }
+        let number = chosen.len() as u64;
+        let input = match batch_input {
+            Some(batch_input) => json!({ "BatchInput": batch_input.value(), "Items": chosen }),
+            None => json!({ "Items": chosen }),
+        };
+        Ok(Batch { input: Payload::from_value(input), items: number })
+    }
+
+    fn selected(&mut self, index: u64, item: &Value) -> Result<Payload, Failure> {
+        match &self.map.item_selector {
+            None => Ok(Payload::from_value(item.clone())),
+            Some(selector) => {
+                self.look(Some((index, item)), |view, entropy| template::evaluate(selector, view, entropy))
+            }
+        }
+    }
+
+    /// The start of a child execution.
+    pub fn child(&mut self, index: u64, input: Payload) -> Start {
+        let parent = Arc::clone(&self.start.parent);
+        let name = uuid_v4(&mut self.entropy);
+        let machine_type = match self.map.mode {
+            MapMode::Distributed(machine_type) => machine_type,
+            MapMode::Inline => StateMachineType::Standard,
+        };
+        let machine =
+            Arn::parse(&parent.state_machine_arn).ok().and_then(|arn| arn.labelled(&self.start.label));
+        let execution = machine.as_ref().and_then(|machine| match machine_type {
+            StateMachineType::Standard => machine.execution(&name),
+            StateMachineType::Express => machine.express(&name, None),
+        });
+        let arn = |arn: Option<Arn>, kind: &str| match arn {
+            Some(arn) => arn.to_string(),
+            None => format!("{}/{}:{kind}:{name}", parent.state_machine_arn, self.start.label),
+        };
+        Start {
+            execution_arn: arn(execution, "execution").into(),
+            state_machine_arn: arn(machine, "stateMachine").into(),
+            state_machine_name: format!("{}/{}", parent.state_machine_name, self.start.label).into(),
+            name: name.into(),
+            workflow: Arc::clone(&self.program.workflow(self.map.processor).path),
+            input,
+            machine_type,
+            map_run: Some(MapRunLink {
+                map_run_arn: Arc::clone(&self.start.map_run_arn),
+                index,
+                label: Arc::clone(&self.start.label),
+            }),
+            limits: crate::start::Limits {
+                events_max: if machine_type == StateMachineType::Express {
+                    0
+                } else {
+                    parent.limits.events_max
+                },
+                ..parent.limits
+            },
+            ..Start::clone(&parent)
+        }
+    }
+}

@@ -1,0 +1,305 @@
+//! Map Runs in a small world: items in memory, children that end by a rule, in random order and told twice.
+//!
+//! After each step: replay is the live state, the record can be read back, no more children live than MaxConcurrency allows.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use asl::entropy::{Entropy, SeededEntropy};
+use asl::payload::Payload;
+use asl::program::{Program, StateMachineType};
+use asl::timestamp::Timestamp;
+use engine::map_run::{
+    ChildResult, MapRun, MapRunEffect, MapRunEvent, MapRunInput, MapRunInputKind, MapRunStart, MapRunStatus,
+    step,
+};
+use engine::{Decoder, DefinitionHash, Encoder, Failure, Limits, MapRunResult, Record, Start, TaskId};
+use serde_json::{Value, json};
+
+struct World<'p> {
+    program: &'p Program,
+    map_run: MapRun,
+    events: Vec<MapRunEvent>,
+    inbox: Vec<MapRunInputKind>,
+    dice: SeededEntropy,
+    objects: Vec<Value>,
+    rule: fn(u64) -> ChildResult,
+    outputs: Vec<(u64, Payload)>,
+    inputs: Vec<(u64, Payload)>,
+    most_live: usize,
+    result: Option<MapRunResult>,
+}
+
+fn program(map: Value) -> Program {
+    let mut map = map;
+    map["Type"] = json!("Map");
+    map["End"] = json!(true);
+    map["ItemProcessor"] = json!({ "ProcessorConfig": { "Mode": "DISTRIBUTED", "ExecutionType": "STANDARD" },
+        "StartAt": "Item", "States": { "Item": { "Type": "Pass", "End": true } } });
+    let definition = json!({ "StartAt": "Each", "States": { "Each": map } }).to_string();
+    asl::compile_stored(&definition, StateMachineType::Standard)
+        .unwrap_or_else(|problems| panic!("{problems:?}"))
+}
+
+fn start(program: &Program, items: Option<Value>, input: Value) -> Arc<MapRunStart> {
+    let parent = Start {
+        execution_arn: "arn:aws:states:us-east-1:000000000000:execution:Machine:run".into(),
+        name: "run".into(),
+        state_machine_arn: "arn:aws:states:us-east-1:000000000000:stateMachine:Machine".into(),
+        state_machine_name: "Machine".into(),
+        version_arn: None,
+        alias_arn: None,
+        role_arn: "arn:aws:iam::000000000000:role/role".into(),
+        definition: DefinitionHash([7; 32]),
+        revision_id: None,
+        workflow: "".into(),
+        input: Payload::null(),
+        machine_type: StateMachineType::Standard,
+        trace_header: None,
+        map_run: None,
+        region: "us-east-1".into(),
+        account: "000000000000".into(),
+        limits: Limits::default(),
+    };
+    let state = program.states.iter().find(|state| &*state.name == "Each").expect("the Map").path.clone();
+    Arc::new(MapRunStart {
+        map_run_arn: "arn:aws:states:us-east-1:000000000000:mapRun:Machine/Each:id".into(),
+        task: TaskId(4),
+        parent: Arc::new(parent),
+        state,
+        label: "Each".into(),
+        items: items.map(Payload::from_value),
+        input: Payload::from_value(input),
+        context: Payload::from_value(json!({ "Execution": { "Name": "run" } })),
+        variables: vec![("factor".into(), Payload::from_value(json!(3)))],
+    })
+}
+
+impl<'p> World<'p> {
+    fn new(
+        program: &'p Program,
+        start: Arc<MapRunStart>,
+        rule: fn(u64) -> ChildResult,
+        seed: u64,
+    ) -> World<'p> {
+        World {
+            program,
+            map_run: MapRun::default(),
+            events: Vec::new(),
+            inbox: vec![MapRunInputKind::Started(start)],
+            dice: SeededEntropy::new(seed),
+            objects: Vec::new(),
+            rule,
+            outputs: Vec::new(),
+            inputs: Vec::new(),
+            most_live: 0,
+            result: None,
+        }
+    }
+
+    fn run(&mut self) {
+        for _ in 0..20_000 {
+            if self.inbox.is_empty() {
+                return;
+            }
+            let place = (self.dice.next_u64() % self.inbox.len() as u64) as usize;
+            let kind = self.inbox.swap_remove(place);
+            self.step(kind);
+        }
+        panic!("the Map Run does not come to rest");
+    }
+
+    fn step(&mut self, kind: MapRunInputKind) {
+        let input = MapRunInput { at: Timestamp::from_epoch_millis(1), entropy: self.dice.next_u64(), kind };
+        let stepped = step(self.program, &mut self.map_run, input, 50);
+        if stepped.outcome.is_err() {
+            assert!(stepped.events.is_empty(), "an ignored input left events");
+        }
+        for event in &stepped.events {
+            let mut encoder = Encoder::default();
+            event.encode(&mut encoder);
+            let turn = encoder.finish();
+            let decoded = MapRunEvent::decode(&mut Decoder::new(&turn.events, &turn.payloads));
+            assert_eq!(decoded.as_ref(), Ok(event));
+        }
+        self.events.extend(stepped.events);
+        assert_eq!(MapRun::replay(&self.events), self.map_run, "replay differs from the live state");
+        self.most_live = self.most_live.max(self.map_run.counts().0.running as usize);
+        if stepped.more {
+            self.inbox.push(MapRunInputKind::Resumed);
+        }
+        for effect in stepped.effects {
+            self.carry_out(effect);
+        }
+    }
+
+    fn carry_out(&mut self, effect: MapRunEffect) {
+        match effect {
+            MapRunEffect::ReadItems(read) => {
+                let from = read.cursor.next_item;
+                let chunk = 1 + self.dice.next_u64() % 7;
+                let items: Vec<_> = self.objects.iter().skip(from as usize).take(chunk as usize).collect();
+                let end = from as usize + items.len() >= self.objects.len();
+                let items = items.into_iter().cloned().map(Payload::from_value).collect();
+                let read = MapRunInputKind::ItemsRead {
+                    from,
+                    items,
+                    position: None,
+                    version: Some("etag".into()),
+                    end,
+                };
+                self.inbox.extend([read.clone(), read]);
+            }
+            MapRunEffect::StartChild { index, start } => {
+                self.inputs.push((index, start.input.clone()));
+                let result = (self.rule)(index);
+                if let ChildResult::Succeeded(_) = result {
+                    self.outputs.push((index, start.input.clone()));
+                }
+                let ended = MapRunInputKind::ChildEnded { index, result };
+                self.inbox.extend([MapRunInputKind::ChildStarted { index }, ended.clone(), ended]);
+            }
+            MapRunEffect::StopChild { index, .. } => {
+                self.inbox.push(MapRunInputKind::ChildEnded { index, result: ChildResult::Aborted });
+            }
+            MapRunEffect::WriteResults(_) => {
+                self.outputs.sort_by_key(|(index, _)| *index);
+                let outputs: Vec<_> = self.outputs.iter().map(|(_, output)| output.value().clone()).collect();
+                self.inbox.push(MapRunInputKind::ResultsWritten(Ok(Payload::from_value(json!(outputs)))));
+            }
+            MapRunEffect::Ended { result, .. } => {
+                assert_eq!(self.result, None, "told twice");
+                self.result = Some(result);
+            }
+        }
+    }
+}
+
+fn well(_: u64) -> ChildResult {
+    ChildResult::Succeeded(Payload::null())
+}
+
+fn every_fifth_fails(index: u64) -> ChildResult {
+    if index % 5 == 4 { ChildResult::Failed(Failure::named("Rotten")) } else { well(index) }
+}
+
+fn numbers(count: usize) -> Vec<Value> {
+    (0..count).map(|number| json!(number)).collect()
+}
+
+#[test]
+fn items_of_the_state_reach_children_in_order_within_the_concurrency() {
+    let program = program(json!({ "ItemsPath": "$.items", "MaxConcurrency": 3,
+        "ItemSelector": { "n.$": "$$.Map.Item.Value", "from.$": "$$.Map.Item.Source", "f.$": "$factor", "of.$": "$.name" } }));
+    let items = json!(numbers(40));
+    for seed in 0..20 {
+        let start = start(&program, Some(items.clone()), json!({ "items": items, "name": "x" }));
+        let mut world = World::new(&program, start, well, seed);
+        world.run();
+        assert_eq!(world.map_run.status(), MapRunStatus::Succeeded);
+        assert!(world.most_live <= 3);
+        let expected: Vec<_> =
+            (0..40).map(|n| json!({ "n": n, "from": "STATE_DATA", "f": 3, "of": "x" })).collect();
+        assert_eq!(world.result, Some(MapRunResult::Succeeded(Payload::from_value(json!(expected)))));
+        assert_eq!(world.map_run.counts().1.succeeded, 40);
+    }
+}
+
+#[test]
+fn a_reader_is_asked_again_for_what_had_no_room() {
+    let program =
+        program(json!({ "MaxConcurrency": 2, "ItemReader": { "Resource": "arn:aws:states:::s3:getObject",
+        "ReaderConfig": { "InputType": "JSON" }, "Parameters": { "Bucket": "b", "Key": "k" } } }));
+    for seed in 0..50 {
+        let mut world = World::new(&program, start(&program, None, json!({})), well, seed);
+        world.objects = numbers(30);
+        world.run();
+        assert_eq!(world.result, Some(MapRunResult::Succeeded(Payload::from_value(json!(numbers(30))))));
+        let started: BTreeSet<u64> = world.inputs.iter().map(|(index, _)| *index).collect();
+        assert_eq!(started.len(), world.inputs.len(), "a child was started twice");
+        assert!(world.most_live <= 2);
+    }
+}
+
+#[test]
+fn batches_hold_so_many_items_and_the_batch_input() {
+    let program = program(json!({ "ItemsPath": "$.items", "ItemBatcher": { "MaxItemsPerBatch": 4,
+        "BatchInput": { "name.$": "$.name" } } }));
+    let items = json!(numbers(10));
+    let start = start(&program, Some(items.clone()), json!({ "items": items, "name": "x" }));
+    let mut world = World::new(&program, start, well, 1);
+    world.run();
+    world.inputs.sort_by_key(|(index, _)| *index);
+    let inputs: Vec<_> = world.inputs.iter().map(|(_, input)| input.value().clone()).collect();
+    assert_eq!(
+        inputs,
+        [
+            json!({ "BatchInput": { "name": "x" }, "Items": [0, 1, 2, 3] }),
+            json!({ "BatchInput": { "name": "x" }, "Items": [4, 5, 6, 7] }),
+            json!({ "BatchInput": { "name": "x" }, "Items": [8, 9] }),
+        ]
+    );
+    let (executions, items) = world.map_run.counts();
+    assert_eq!((executions.succeeded, items.succeeded), (3, 10));
+}
+
+#[test]
+fn failures_within_the_tolerance_leave_it_successful_and_beyond_stop_it() {
+    let cases = [
+        (json!({ "ToleratedFailureCount": 4 }), MapRunStatus::Succeeded),
+        (json!({ "ToleratedFailureCount": 3 }), MapRunStatus::Failed),
+        (json!({ "ToleratedFailurePercentage": 20 }), MapRunStatus::Succeeded),
+        (json!({ "ToleratedFailurePercentage": 19 }), MapRunStatus::Failed),
+        (json!({ "ToleratedFailurePercentage": 50, "ToleratedFailureCount": 1 }), MapRunStatus::Failed),
+        (json!({}), MapRunStatus::Failed),
+    ];
+    for (fields, status) in cases {
+        let mut map = fields.clone();
+        map["ItemsPath"] = json!("$.items");
+        map["MaxConcurrency"] = json!(6);
+        let program = program(map);
+        let items = json!(numbers(20));
+        for seed in 0..10 {
+            let start = start(&program, Some(items.clone()), json!({ "items": items }));
+            let mut world = World::new(&program, start, every_fifth_fails, seed);
+            world.run();
+            assert_eq!(world.map_run.status(), status, "{fields}");
+            assert_eq!(world.map_run.counts().0.running, 0, "a child was left");
+            if status == MapRunStatus::Failed {
+                let cause = "The specified tolerated failure threshold was exceeded";
+                let failure = Failure::new("States.ExceedToleratedFailureThreshold", cause);
+                assert_eq!(world.result, Some(MapRunResult::Failed(failure)));
+            }
+        }
+    }
+}
+
+#[test]
+fn a_stop_waits_for_its_children_to_be_stopped() {
+    let program = program(json!({ "ItemsPath": "$.items", "MaxConcurrency": 5 }));
+    let items = json!(numbers(20));
+    let start = start(&program, Some(items.clone()), json!({ "items": items }));
+    let mut world = World::new(&program, start, well, 3);
+    let begin = world.inbox.remove(0);
+    world.step(begin);
+    world.inbox.clear();
+    world.step(MapRunInputKind::StopRequested);
+    assert_eq!(world.map_run.status(), MapRunStatus::Running);
+    assert_eq!(world.map_run.outstanding().len(), 5);
+    world.run();
+    assert_eq!(world.result, Some(MapRunResult::Aborted));
+    assert_eq!(world.map_run.counts().0.aborted, 5);
+}
+
+#[test]
+fn a_failing_reader_fails_it_in_the_readers_words() {
+    let program = program(json!({ "ItemReader": { "Resource": "arn:aws:states:::s3:getObject",
+        "ReaderConfig": { "InputType": "JSON" }, "Parameters": { "Bucket": "b", "Key": "k" } } }));
+    let mut world = World::new(&program, start(&program, None, json!({})), well, 3);
+    let begin = world.inbox.remove(0);
+    world.step(begin);
+    world.inbox.clear();
+    let failure = Failure::new("States.ItemReaderFailed", "Attempting to map over non-iterable node.");
+    world.step(MapRunInputKind::ReadFailed(failure.clone()));
+    assert_eq!(world.result, Some(MapRunResult::Failed(failure)));
+}
