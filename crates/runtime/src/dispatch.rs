@@ -81,6 +81,12 @@ pub enum CancelReport {
 ///
 /// A call takes as long as the task does; dropping its future abandons it. Activities are not seen here: workers fetch them.
 pub trait Dispatch: Send + Sync + 'static {
+    /// Why a task with these arguments cannot even be scheduled, in AWS's words; the state fails with `States.Runtime` then.
+    /// Asked while a turn is stepped: answers at once and calls nobody.
+    fn check(&self, resource: &Resource, arguments: &Payload) -> Result<(), String> {
+        let _ = (resource, arguments);
+        Ok(())
+    }
     /// Starts the task, and waits for its end unless the pattern says otherwise.
     fn run(&self, call: TaskCall) -> BoxFuture<'_, TaskReport>;
     /// Waits for the end of a submitted `.sync` job. [`TaskReport::Submitted`] is not an answer.

@@ -15,6 +15,7 @@ pub mod failpoint;
 mod limits;
 mod names;
 mod page;
+mod preconditions;
 mod programs;
 mod redrive;
 mod registry;

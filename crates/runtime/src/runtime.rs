@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use engine::{Event, EventKind};
+use engine::{Event, EventKind, Preconditions};
 use store::{ExecutionRow, ExecutionStatus, Quarantined, Reader, Store, StoreError};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
@@ -18,6 +18,7 @@ use crate::config::RuntimeConfig;
 use crate::dispatch::Dispatch;
 use crate::entropy::Seeds;
 use crate::error::Error;
+use crate::preconditions::KnownTasks;
 use crate::programs::{Compilers, Programs};
 use crate::redrive::RedriveTokens;
 use crate::registry::{Registry, resume_deletions};
@@ -98,6 +99,8 @@ impl Runtime {
         });
         let committer = committer::run(store, commit_queue, position_sender, core.fatal.clone());
         let committer = Some(tokio::spawn(committer));
+        let preconditions: Arc<dyn Preconditions + Send + Sync> =
+            Arc::new(KnownTasks { reader: Arc::clone(&core.reader), dispatch: Arc::clone(&core.dispatch) });
         let mut shards = JoinSet::new();
         for (n, inbox) in receivers.into_iter().enumerate() {
             let shard = Shard::new(
@@ -108,6 +111,7 @@ impl Runtime {
                 seeds.fork(n as u64),
                 quarantined.clone(),
             );
+            let shard = shard.with_preconditions(Arc::clone(&preconditions));
             let me = core.inboxes[n].downgrade();
             shards.spawn(driver::run(Arc::clone(&core), shard, me, inbox));
         }
@@ -118,7 +122,8 @@ impl Runtime {
         Ok(Runtime { core, registry, redrives: RedriveTokens::default(), tasks })
     }
 
-    /// Stops accepting, finishes what is in commit, and leaves the rest to the journal.
+    /// Stops accepting, finishes what is in commit, and leaves the rest to the journal. Requests still under way are
+    /// answered `ServiceUnavailable`.
     pub async fn shutdown(&self) {
         self.core.closing.store(true, Ordering::Release);
         let (mut shards, committer) = {

@@ -139,6 +139,21 @@ async fn an_activity_task_waits_for_a_worker_across_a_crash() {
     assert!(runtime.get_activity_task(&activity, None).await.unwrap().is_none(), "it was one task");
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_task_of_a_deleted_activity_fails_as_with_aws() {
+    let world = World::new(Script::echo());
+    let runtime = world.open().await;
+    let activity = activity(&runtime).await;
+    runtime.delete_activity(&activity).await.unwrap();
+    let machine = create(&runtime, "m", ACTIVITY).await;
+    let execution = start(&runtime, &machine, "e", "{}").await;
+    let Some(ExecutionResult::Failed(failure)) = ended(&runtime, &execution).await.result else { panic!() };
+    assert_eq!(failure.error(), "States.Runtime");
+    let expected = "An error occurred while executing the state 'T' (entered at the event id #2). The activity \
+                    arn:aws:states:us-east-1:000000000000:activity:work does not exist.";
+    assert_eq!(failure.cause.as_deref(), Some(expected));
+}
+
 /// Remembers what it saw; fails while told to.
 #[derive(Default)]
 struct Witness {

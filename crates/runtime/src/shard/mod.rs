@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use asl::program::Program;
 use asl::timestamp::Timestamp;
-use engine::{Effect, Event, Ignored, InputKind, Start};
+use engine::{Effect, Event, Ignored, InputKind, NoPreconditions, Preconditions, Start};
 use store::{ExecutionKey, ExecutionRow, Keys, Quarantined, Reader, StoreError};
 
 use crate::entropy::Seeds;
@@ -180,6 +180,7 @@ pub struct Shard {
     reader: Arc<dyn Reader>,
     keys: Keys,
     programs: Arc<Programs>,
+    preconditions: Arc<dyn Preconditions + Send + Sync>,
     seeds: Seeds,
     residents: Residents,
     timers: Timers,
@@ -207,6 +208,7 @@ impl Shard {
             reader,
             keys,
             programs,
+            preconditions: Arc::new(NoPreconditions),
             seeds,
             residents: Residents::default(),
             timers: Timers::default(),
@@ -216,6 +218,11 @@ impl Shard {
             quarantined,
             batches: 0,
         }
+    }
+
+    /// With a check of tasks before they are scheduled.
+    pub fn with_preconditions(self, preconditions: Arc<dyn Preconditions + Send + Sync>) -> Shard {
+        Shard { preconditions, ..self }
     }
 
     /// Takes an offer in. Nothing happens before [`Shard::take_batch`].

@@ -23,6 +23,8 @@ pub(super) struct Resident {
     pub(super) key: ExecutionKey,
     pub(super) execution: Execution,
     pub(super) program: Arc<Program>,
+    /// Its last event when it was loaded; 0 if it was started here.
+    pub(super) loaded_seq: u64,
     /// When it was started.
     pub(super) start_date: Timestamp,
     /// When an input last came.
@@ -53,6 +55,7 @@ impl Resident {
             key,
             execution,
             program,
+            loaded_seq: 0,
             start_date: now,
             touched: now,
             in_commit: 0,

@@ -153,7 +153,8 @@ impl Shard {
         }
         let Some(resident) = self.residents.get(arn) else { return Ok(None) };
         let mut effects = resident.execution.outstanding();
-        effects.retain(|effect| !matches!(effect, Effect::ArmTimer { .. }));
+        // What this process asked for itself since it loaded the execution is on its way already.
+        effects.retain(|effect| seq_of(effect).is_some_and(|seq| seq <= resident.loaded_seq));
         let start = resident.execution.start().cloned();
         if resident.execution.is_runnable() {
             // The process may have died between two turns of one input: go on where it stopped.
@@ -190,12 +191,12 @@ impl Shard {
             resident.continuing = false;
         }
         let input = Input { at: now, entropy, kind };
-        let program = Arc::clone(&resident.program);
+        let (program, preconditions) = (Arc::clone(&resident.program), Arc::clone(&self.preconditions));
         let key = resident.key;
         let execution = &mut resident.execution;
         let before = execution.seq();
         let result = catch_unwind(AssertUnwindSafe(|| {
-            let step = engine::step(&program, execution, input, budget);
+            let step = engine::step_with(&program, execution, input, budget, &*preconditions);
             let settled = execution.status() != Status::Running && execution.outstanding().is_empty();
             (step, settled)
         }));
@@ -306,6 +307,7 @@ impl Shard {
         resident.start_date = events.first().map_or(now, |event| event.at);
         resident.settled = resident.execution.status() != Status::Running && owed.is_empty();
         resident.parked_row = true;
+        resident.loaded_seq = resident.execution.seq();
         resident.arm_all(&mut self.timers, arn, owed);
         self.residents.insert(arn, resident);
         Ok(Loaded::Resident)
@@ -324,6 +326,18 @@ impl Shard {
     fn broken(&self, row: Quarantined, ticket: Option<Ticket>) -> Turn {
         let answer = ticket.map(|ticket| (ticket, Answer::Quarantined));
         Turn { key: Some(row.execution), quarantine: Some(row), answer, ..Turn::empty() }
+    }
+}
+
+/// The event that an effect comes from; none for timers, which are the shard's own business, and for the end.
+fn seq_of(effect: &Effect) -> Option<u64> {
+    match effect {
+        Effect::ScheduleTask(task) => Some(task.task.0),
+        Effect::ObserveTask(task) => Some(task.task.0),
+        Effect::CancelTask(task) => Some(task.task.0),
+        Effect::StartMapRun(map_run) => Some(map_run.task.0),
+        Effect::StopMapRun(map_run) => Some(map_run.task.0),
+        Effect::ArmTimer { .. } | Effect::Finished(_) => None,
     }
 }
 

@@ -5,6 +5,7 @@
 //! ended, for logs instead of a history.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use asl::program::Program;
@@ -15,11 +16,20 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 use super::Core;
 use crate::error::Error;
+use crate::preconditions::KnownTasks;
 
 /// Inboxes of the Express executions that run.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct ExpressRuns {
     inboxes: Mutex<HashMap<Arc<str>, mpsc::UnboundedSender<InputKind>>>,
+    /// The lowest key that this process gave an execution, for recovery must not run those again.
+    first_key: AtomicU64,
+}
+
+impl Default for ExpressRuns {
+    fn default() -> ExpressRuns {
+        ExpressRuns { inboxes: Mutex::default(), first_key: AtomicU64::new(u64::MAX) }
+    }
 }
 
 impl ExpressRuns {
@@ -138,8 +148,10 @@ impl Run<'_> {
             let input = Input { at: self.core.clock.now(), entropy: self.core.draw(), kind };
             let budget = self.core.config.shard.budget;
             let (program, execution) = (self.program, &mut self.execution);
+            let (reader, dispatch) = (Arc::clone(&self.core.reader), Arc::clone(&self.core.dispatch));
+            let preconditions = KnownTasks { reader, dispatch };
             let stepped = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-                engine::step(program, execution, input, budget)
+                engine::step_with(program, execution, input, budget, &preconditions)
             }));
             let step = stepped.map_err(|_| {
                 tracing::error!(arn = %self.start.execution_arn, "an Express execution broke");
@@ -180,6 +192,7 @@ pub(crate) async fn begin(
     let scope = Scope { account: Arc::clone(&start.account), region: Arc::clone(&start.region) };
     let drawn = core.keys.draw(&scope);
     let key = drawn.map_err(|error| Error::internal("no key for an execution", &error))?;
+    core.express.first_key.fetch_min(key.number, Ordering::SeqCst);
     let at = core.clock.now();
     let kind = EventKind::ExecutionStarted { start: Arc::clone(&start), deadline: None, first: "".into() };
     let event = Event { seq: 1, frame: FrameId::ROOT, at, history_id: Some(1), prev: 0, kind };
@@ -192,6 +205,9 @@ pub(crate) async fn begin(
 /// After a crash: from the start again.
 pub(crate) async fn rerun(core: &Arc<Core>, row: ExecutionRow) -> Result<(), Error> {
     let key = row.key;
+    if key.number >= core.express.first_key.load(Ordering::SeqCst) {
+        return Ok(());
+    }
     let events = core.read(move |reader| reader.events(key)).await?;
     let Some(EventKind::ExecutionStarted { start, .. }) = events.first().map(|event| &event.kind) else {
         return Ok(());
