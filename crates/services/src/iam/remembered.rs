@@ -26,6 +26,15 @@ pub(super) struct Identity {
     pub(super) policies: Vec<Policy>,
 }
 
+/// A role as those who assume it see it.
+#[derive(Debug)]
+pub(super) struct Role {
+    pub(super) id: String,
+    /// None for a damaged document, which trusts nobody.
+    pub(super) trust: Option<Policy>,
+    pub(super) session_seconds_max: i64,
+}
+
 #[derive(Default)]
 pub(super) struct Remembered {
     entries: Mutex<Entries>,
@@ -36,6 +45,7 @@ struct Entries {
     generation: u64,
     callers: HashMap<String, Caller>,
     identities: HashMap<String, Arc<Identity>>,
+    roles: HashMap<String, Arc<Role>>,
     warned: HashSet<String>,
 }
 
@@ -72,6 +82,18 @@ impl Remembered {
         if entries.generation == generation {
             make_room(&mut entries.identities);
             entries.identities.insert(arn.to_owned(), identity.clone());
+        }
+    }
+
+    pub(super) fn role(&self, arn: &str) -> Option<Arc<Role>> {
+        self.entries().roles.get(arn).cloned()
+    }
+
+    pub(super) fn keep_role(&self, generation: u64, arn: &str, role: &Arc<Role>) {
+        let mut entries = self.entries();
+        if entries.generation == generation {
+            make_room(&mut entries.roles);
+            entries.roles.insert(arn.to_owned(), role.clone());
         }
     }
 

@@ -6,12 +6,13 @@
 use super::Iam;
 use super::authorize::{Reason, keys_of, refusal};
 use super::policy::{Keys, Kind, Policy, PrincipalMatch, Verdict, evaluate, evaluate_for};
-use super::remembered::Caller;
+use super::remembered::{Caller, Role};
 use crate::configuration::Enforce;
 use crate::storage::StorageError;
 use crate::wire::{Access, Principal, Protocol, ServiceError};
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
+use std::sync::Arc;
 
 /// How long credentials for a service's own use last.
 const SERVICE_SESSION_SECONDS: i64 = 12 * 3600;
@@ -128,12 +129,6 @@ pub struct AssumeRole {
     pub external_id: Option<String>,
 }
 
-struct Role {
-    id: String,
-    trust: String,
-    session_seconds_max: i64,
-}
-
 impl Iam {
     /// Who calls with this access key and session token at this time.
     ///
@@ -189,7 +184,7 @@ impl Iam {
         source_arn: Option<&str>,
     ) -> Result<Principal, AccessError> {
         let account = account_of(role_arn).unwrap_or(&self.account).to_owned();
-        let role = self.database.read(|connection| find_role(connection, role_arn))?;
+        let role = self.role(role_arn)?;
         let role_id = role.as_ref().map(|role| role.id.clone()).unwrap_or_default();
         let refused = match role {
             None => Some(AccessError::NoSuchRole { role_arn: role_arn.to_owned() }),
@@ -233,7 +228,7 @@ impl Iam {
             let message = message.split(" because ").next().unwrap_or_default().to_owned();
             AccessError::Denied { message }
         };
-        let role = self.database.read(|connection| find_role(connection, role_arn))?.ok_or_else(refused)?;
+        let role = self.role(role_arn)?.ok_or_else(refused)?;
         let account = account_of(role_arn).unwrap_or(&self.account).to_owned();
         let mut access = Access::new(ASSUME_ROLE, role_arn);
         if let Some(external_id) = &wish.external_id {
@@ -251,7 +246,8 @@ impl Iam {
             return Err(AccessError::TooLong);
         }
         let AssumeRole { role_arn, session_name, duration_seconds, .. } = wish;
-        let principal = Principal::RoleSession { account, role_arn, role_id: role.id, session_name };
+        let role_id = role.id.clone();
+        let principal = Principal::RoleSession { account, role_arn, role_id, session_name };
         self.issue(principal, duration_seconds).await
     }
 
@@ -309,6 +305,19 @@ impl Iam {
         Some(format!("arn:aws:iam::{account}:{word}{}", found.ok()??))
     }
 
+    fn role(&self, role_arn: &str) -> Result<Option<Arc<Role>>, AccessError> {
+        if let Some(role) = self.remembered.role(role_arn) {
+            return Ok(Some(role));
+        }
+        let generation = self.remembered.generation();
+        let Some(role) = self.database.read(|connection| find_role(connection, role_arn))? else {
+            return Ok(None);
+        };
+        let role = Arc::new(role);
+        self.remembered.keep_role(generation, role_arn, &role);
+        Ok(Some(role))
+    }
+
     fn caller(&self, access_key_id: &str) -> Option<Caller> {
         if let Some(caller) = self.remembered.caller(access_key_id) {
             return Some(caller);
@@ -323,10 +332,8 @@ impl Iam {
 }
 
 fn trust(role: &Role, principal: &Principal, keys: &Keys) -> PrincipalMatch {
-    match Policy::parse(&role.trust, Kind::Trust) {
-        Ok(policy) => evaluate_for(&policy, principal, ASSUME_ROLE, None, keys).1,
-        Err(_) => PrincipalMatch::None,
-    }
+    let reach = |policy| evaluate_for(policy, principal, ASSUME_ROLE, None, keys).1;
+    role.trust.as_ref().map_or(PrincipalMatch::None, reach)
 }
 
 fn find_role(connection: &Connection, role_arn: &str) -> rusqlite::Result<Option<Role>> {
@@ -339,7 +346,8 @@ fn find_role(connection: &Connection, role_arn: &str) -> rusqlite::Result<Option
     let found = statement
         .query_row([account, name], |row| {
             let (path, name): (String, String) = (row.get(3)?, row.get(4)?);
-            let role = Role { id: row.get(0)?, trust: row.get(1)?, session_seconds_max: row.get(2)? };
+            let trust = Policy::parse(&row.get::<_, String>(1)?, Kind::Trust).ok();
+            let role = Role { id: row.get(0)?, trust, session_seconds_max: row.get(2)? };
             Ok((format!("arn:aws:iam::{account}:role{path}{name}"), role))
         })
         .optional()?;

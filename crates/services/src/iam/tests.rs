@@ -74,6 +74,14 @@ async fn a_service_assumes_only_roles_that_trust_it() {
     assert!(iam.assume_role_for_service(&role_arn("r"), "lambda.amazonaws.com", "s").await.is_ok());
     let other = iam.assume_role_for_service(&role_arn("r"), "states.amazonaws.com", "s").await;
     assert!(matches!(other, Err(AccessError::NotTrusted { .. })), "{other:?}");
+    let trust = json!({ "Version": "2012-10-17", "Statement": [
+        { "Effect": "Allow", "Principal": { "Service": "states.amazonaws.com" }, "Action": "sts:AssumeRole" }] });
+    let trust = trust.to_string();
+    let update =
+        [("Action", "UpdateAssumeRolePolicy"), ("RoleName", "r"), ("PolicyDocument", trust.as_str())];
+    fixture.query("iam", &update).await;
+    assert!(iam.assume_role_for_service(&role_arn("r"), "states.amazonaws.com", "s").await.is_ok());
+    assert!(iam.assume_role_for_service(&role_arn("r"), "lambda.amazonaws.com", "s").await.is_err());
     let missing = iam.assume_role_for_service(&role_arn("none"), "lambda.amazonaws.com", "s").await;
     assert!(matches!(missing, Err(AccessError::NoSuchRole { .. })), "{missing:?}");
     let lenient = Fixture::open(Enforce::Log);
