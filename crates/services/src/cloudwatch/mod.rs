@@ -1,8 +1,10 @@
-//! CloudWatch metrics: put, list and read, over CBOR, JSON and the query protocol; one SQLite file.
+//! CloudWatch metrics and alarms, over CBOR, JSON and the query protocol; one SQLite file.
 //!
 //! Values are kept in buckets of a minute (a second for high resolution) for 15 days. What it does not do: metric math,
-//! search expressions, dashboards, streams and alarms are refused by name.
+//! search expressions, dashboards, streams,
+//! composite and anomaly alarms are refused by name.
 
+mod alarms;
 mod bucket;
 mod cbor;
 mod input;
@@ -20,6 +22,8 @@ use crate::storage::{Database, StorageError};
 use crate::wire::{Access, BoxFuture, CallContext, Service, ServiceError, ServiceRequest, ServiceResponse};
 use rusqlite::Connection;
 use serde_json::Value;
+use std::sync::Mutex;
+use tokio::task::JoinHandle;
 
 const SCHEMA: &str = "
 CREATE TABLE series(
@@ -34,6 +38,7 @@ CREATE TABLE buckets(
 pub struct CloudWatch {
     environment: Environment,
     database: Database,
+    watch: Mutex<Option<JoinHandle<()>>>,
 }
 
 /// One call: where and when.
@@ -44,11 +49,13 @@ struct Call {
     now_ms: i64,
 }
 
+type Job = fn(&Connection, &Call, &Value) -> Result<Value, ServiceError>;
+
 impl CloudWatch {
     /// Opens `cloudwatch.db`.
     pub fn open(environment: Environment) -> Result<Self, StorageError> {
-        let database = Database::open(&environment.directory(), "cloudwatch", &[SCHEMA])?;
-        Ok(Self { environment, database })
+        let database = Database::open(&environment.directory(), "cloudwatch", &[SCHEMA, alarms::SCHEMA])?;
+        Ok(Self { environment, database, watch: Mutex::default() })
     }
 
     /// The door for parts of this process that count things.
@@ -64,12 +71,13 @@ impl CloudWatch {
         }
     }
 
-    async fn query(
-        &self,
-        context: &CallContext,
-        input: Value,
-        job: fn(&Connection, &Call, &Value) -> Result<Value, ServiceError>,
-    ) -> Result<Value, ServiceError> {
+    async fn change(&self, context: &CallContext, input: Value, job: Job) -> Result<Value, ServiceError> {
+        let call = self.call(context);
+        let run = move |connection: &Connection| job(connection, &call, &input);
+        once(&self.database, context, self.environment.now(), run).await
+    }
+
+    async fn query(&self, context: &CallContext, input: Value, job: Job) -> Result<Value, ServiceError> {
         let (database, call) = (self.database.clone(), self.call(context));
         let run = move || database.read(|connection| job(connection, &call, &input));
         tokio::task::spawn_blocking(run).await.map_err(ServiceError::internal)?
@@ -78,11 +86,14 @@ impl CloudWatch {
     async fn dispatch(&self, context: &CallContext, request: &ServiceRequest) -> Result<Value, ServiceError> {
         let input = input::read(request)?;
         match request.operation.as_str() {
-            "PutMetricData" => {
-                let call = self.call(context);
-                let run = move |connection: &Connection| put::put_metric_data(connection, &call, &input);
-                once(&self.database, context, self.environment.now(), run).await
-            }
+            "PutMetricData" => self.change(context, input, put::put_metric_data).await,
+            "PutMetricAlarm" => self.change(context, input, alarms::put).await,
+            "DeleteAlarms" => self.change(context, input, alarms::delete).await,
+            "SetAlarmState" => self.change(context, input, alarms::set_state).await,
+            "EnableAlarmActions" => self.change(context, input, alarms::enable_actions).await,
+            "DisableAlarmActions" => self.change(context, input, alarms::disable_actions).await,
+            "DescribeAlarms" => self.query(context, input, alarms::describe).await,
+            "ListTagsForResource" => self.query(context, input, alarms::tags).await,
             "GetMetricStatistics" => self.query(context, input, read::get_metric_statistics).await,
             "GetMetricData" => self.query(context, input, read::get_metric_data).await,
             "ListMetrics" => self.query(context, input, series::list_metrics).await,
@@ -117,7 +128,111 @@ impl Service for CloudWatch {
         })
     }
 
+    fn start(&self) {
+        let task = tokio::spawn(alarms::watch(self.database.clone(), self.environment.clone()));
+        *self.watch.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = Some(task);
+    }
+
+    fn shutdown(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async {
+            let task = self.watch.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).take();
+            if let Some(task) = task {
+                task.abort();
+            }
+        })
+    }
+
     fn xml_namespace(&self) -> &'static str {
         "http://monitoring.amazonaws.com/doc/2010-08-01/"
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Datum;
+    use crate::wire::{CallContext, Principal, Protocol, ServiceError, ServiceRequest};
+    use crate::{Services, ServicesConfig};
+    use bytes::Bytes;
+    use http::Method;
+    use serde_json::{Value, json};
+    use std::time::{Duration, Instant};
+
+    fn context() -> CallContext {
+        CallContext::of(Principal::Root { account: "123456789012".to_owned() }, "eu-west-1")
+    }
+
+    async fn call(services: &Services, operation: &str, input: Value) -> Result<Value, ServiceError> {
+        let request = ServiceRequest::json_call(operation, &input);
+        let body = services.call(&context(), "monitoring", request).await?.body_bytes();
+        Ok(if body.is_empty() { Value::Null } else { serde_json::from_slice(&body).expect("json") })
+    }
+
+    #[tokio::test]
+    async fn the_sink_writes_in_a_namespace_of_aws_and_a_caller_may_not() {
+        let directory = tempfile::tempdir().expect("directory");
+        let services = Services::open(ServicesConfig::new(directory.path())).expect("open");
+        let sink = services.environment().metrics().expect("metrics");
+        let started = |value: f64| Datum {
+            metric: "ExecutionsStarted".to_owned(),
+            dimensions: vec![("StateMachineArn".to_owned(), "a".to_owned())],
+            at_ms: 60_000,
+            value,
+            unit: "Count".to_owned(),
+        };
+        sink.put("123456789012", "eu-west-1", "AWS/States", vec![started(1.0), started(2.0)])
+            .await
+            .expect("put");
+        let query = json!({"Namespace": "AWS/States", "MetricName": "ExecutionsStarted", "StartTime": 0, "EndTime": 120,
+            "Period": 60, "Statistics": ["Sum"], "Dimensions": [{"Name": "StateMachineArn", "Value": "a"}]});
+        let found = call(&services, "GetMetricStatistics", query).await.expect("read");
+        assert_eq!(found["Datapoints"], json!([{"Timestamp": 60, "Unit": "Count", "Sum": 3.0}]));
+        let put = json!({"Namespace": "AWS/States", "MetricData": [{"MetricName": "m", "Value": 1}]});
+        let refused = call(&services, "PutMetricData", put).await.unwrap_err();
+        assert_eq!(refused.query_code.as_deref(), Some("InvalidParameterValue"));
+        services.shutdown().await;
+    }
+
+    #[tokio::test]
+    async fn an_alarm_that_changes_its_state_tells_its_topic() {
+        let directory = tempfile::tempdir().expect("directory");
+        let services = Services::open(ServicesConfig::new(directory.path())).expect("open");
+        for (operation, form) in [
+            ("CreateTopic", "Name=alerts"),
+            (
+                "Subscribe",
+                "TopicArn=arn:aws:sns:eu-west-1:123456789012:alerts&Protocol=email&Endpoint=a@example.com",
+            ),
+        ] {
+            let mut request = ServiceRequest::rest(Method::POST, "/", Bytes::from(form));
+            request.operation = operation.to_owned();
+            request.protocol = Protocol::AwsQuery;
+            services.call(&context(), "sns", request).await.expect(operation);
+        }
+        let alarm = json!({"AlarmName": "late", "Namespace": "App", "MetricName": "m", "Statistic": "Maximum",
+            "Period": 60, "EvaluationPeriods": 1, "Threshold": 5, "ComparisonOperator": "GreaterThanThreshold",
+            "AlarmActions": ["arn:aws:sns:eu-west-1:123456789012:alerts"]});
+        call(&services, "PutMetricAlarm", alarm).await.expect("alarm");
+        let previous = (jiff::Timestamp::now().as_second() / 60 - 1) * 60;
+        let datum = json!({"MetricName": "m", "Value": 9, "Timestamp": previous});
+        call(&services, "PutMetricData", json!({"Namespace": "App", "MetricData": [datum]}))
+            .await
+            .expect("put");
+        let started = Instant::now();
+        let outbox = directory.path().join("outbox");
+        let mail = loop {
+            let mail = std::fs::read_dir(&outbox).into_iter().flatten().flatten();
+            let mut mail =
+                mail.filter(|file| file.path().extension().is_some_and(|extension| extension == "eml"));
+            if let Some(file) = mail.next() {
+                break std::fs::read_to_string(file.path()).expect("mail");
+            }
+            assert!(started.elapsed() < Duration::from_secs(20), "no mail came");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        };
+        assert!(mail.contains(r#""NewStateValue":"ALARM""#), "{mail}");
+        let shown =
+            call(&services, "DescribeAlarms", json!({"StateValue": "ALARM"})).await.expect("describe");
+        assert_eq!(shown["MetricAlarms"][0]["AlarmName"], "late");
+        services.shutdown().await;
     }
 }

@@ -16,10 +16,10 @@ const VALUES_MAX: usize = 100_800;
 
 /// A stretch of time: from, inclusive, to, exclusive, in steps.
 #[derive(Clone, Copy)]
-struct Range {
-    start: i64,
-    end: i64,
-    period: i64,
+pub(super) struct Range {
+    pub(super) start: i64,
+    pub(super) end: i64,
+    pub(super) period: i64,
 }
 
 fn time(input: &Value, member: &str) -> Result<i64, ServiceError> {
@@ -46,7 +46,7 @@ fn range(input: &Value, period: Option<&Value>) -> Result<Range, ServiceError> {
 }
 
 /// Buckets by the start of their period, for each unit.
-fn buckets(
+pub(super) fn buckets(
     connection: &Connection,
     series_id: Option<i64>,
     range: Range,

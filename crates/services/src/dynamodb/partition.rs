@@ -107,3 +107,43 @@ fn serve_group(file: &mut TableFile, first: Job, queue: &Receiver<Job>) {
 fn now_ms() -> i64 {
     jiff::Timestamp::now().as_millisecond()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    /// The number of syncs decides how fast a durable store can be; walls move, this number does not.
+    #[tokio::test]
+    async fn concurrent_writes_share_their_syncs() {
+        const CALLERS: usize = 64;
+        const WRITES: usize = 10;
+        let directory = tempfile::tempdir().expect("directory");
+        let path = directory.path().join("tables.sqlite");
+        let partition = Arc::new(Partition::open(&path).expect("open"));
+        let table = json!({"TableName": "orders", "BillingMode": "PAY_PER_REQUEST",
+            "AttributeDefinitions": [{"AttributeName": "id", "AttributeType": "S"}],
+            "KeySchema": [{"AttributeName": "id", "KeyType": "HASH"}]});
+        partition.run("CreateTable", table.to_string(), None).await.expect("create");
+        let callers = (0..CALLERS).map(|caller| {
+            let partition = Arc::clone(&partition);
+            tokio::spawn(async move {
+                for write in 0..WRITES {
+                    let id = format!("{caller}-{write}");
+                    let put = json!({"TableName": "orders", "Item": {"id": {"S": id}}}).to_string();
+                    partition.run("PutItem", put, Some(&id)).await.expect("put");
+                }
+            })
+        });
+        for caller in callers.collect::<Vec<_>>() {
+            caller.await.expect("caller");
+        }
+        let file = rusqlite::Connection::open(&path).expect("file");
+        let seals: usize =
+            file.query_row(r#"SELECT count FROM "passo::seal""#, [], |row| row.get(0)).expect("count");
+        let items: usize =
+            file.query_row("SELECT count(*) FROM orders", [], |row| row.get(0)).expect("count");
+        assert_eq!(items, CALLERS * WRITES);
+        assert!(seals * 4 < CALLERS * WRITES, "{seals} syncs for {} writes", CALLERS * WRITES);
+    }
+}

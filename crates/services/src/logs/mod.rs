@@ -125,16 +125,16 @@ impl Service for Logs {
     fn access(&self, context: &CallContext, request: &ServiceRequest) -> Vec<Access> {
         let action = format!("logs:{}", request.operation);
         let group = request.json_str("logGroupName").or(request.json_str("logGroupIdentifier"));
+        // AWS names the stream even where there is none, so that policies on `log-group:NAME:*` cover group actions.
+        let of_group = |group: &str| {
+            let stream = request.json_str("logStreamName").unwrap_or("");
+            context.arn("logs", &format!("log-group:{group}:log-stream:{stream}"))
+        };
         let resource = match (group, request.json_str("resourceArn")) {
-            (Some(arn), _) | (None, Some(arn)) if arn.starts_with("arn:") => arn.to_owned(),
-            (Some(group), _) => match request.json_str("logStreamName") {
-                Some(stream) => context.arn("logs", &format!("log-group:{group}:log-stream:{stream}")),
-                None => context.arn("logs", &format!("log-group:{group}")),
-            },
-            (None, _) => match request.operation.as_str() {
-                "DescribeLogGroups" => context.arn("logs", "log-group:"),
-                _ => "*".to_owned(),
-            },
+            (Some(group), _) => of_group(input::group_of_arn(group)),
+            (None, Some(arn)) => arn.to_owned(),
+            (None, None) if request.operation == "DescribeLogGroups" => of_group(""),
+            (None, None) => "*".to_owned(),
         };
         vec![Access::new(action, resource)]
     }
