@@ -13,6 +13,7 @@ use asl::template::{self, TemplateError, View};
 use serde_json::{Map, Value};
 
 use crate::context::Moment;
+use crate::context_use::ReadsContext;
 use crate::fault::Fault;
 use crate::start::Failure;
 use crate::turn::{Passed, Site, Turn};
@@ -52,19 +53,22 @@ impl<'p> Sight<'p> {
 }
 
 impl<'a> Turn<'a> {
-    /// Evaluates something over a frame's data.
+    /// Evaluates something over a frame's data. `what` tells whether the context object is needed for it.
     pub fn look<R>(
         &mut self,
         site: Site<'a>,
+        what: &(impl ReadsContext + ?Sized),
         sight: Sight<'_>,
         evaluate: impl FnOnce(&View<'_>, &mut SeededEntropy) -> Result<R, TemplateError>,
     ) -> Result<R, Fault> {
-        let context = self.context(site.frame, sight.moment);
+        let context = what.reads_context().then(|| self.context(site.frame, sight.moment));
         let variables = Visible { execution: self.execution, frame: site.frame };
-        let view = View::new(sight.input, &context, &variables, self.at);
+        let view = View::new(sight.input, context.as_ref().unwrap_or(&Value::Null), &variables, self.at);
         let view = View { result: sight.result, error_output: sight.error_output, ..view };
         let result = evaluate(&view, &mut self.entropy).map_err(Fault::from);
-        self.context = Some(context);
+        if context.is_some() {
+            self.context = context;
+        }
         result
     }
 
@@ -77,7 +81,9 @@ impl<'a> Turn<'a> {
     ) -> Result<Payload, Fault> {
         match template {
             Template::Literal(payload) => Ok(payload.clone()),
-            template => self.look(site, sight, |view, entropy| template::evaluate(template, view, entropy)),
+            template => {
+                self.look(site, template, sight, |view, entropy| template::evaluate(template, view, entropy))
+            }
         }
     }
 
@@ -166,7 +172,9 @@ impl<'a> Turn<'a> {
     ) -> Result<Vec<(Arc<str>, Payload)>, Fault> {
         match assign {
             None => Ok(Vec::new()),
-            Some(assign) => self.look(site, sight, |view, entropy| template::assign(assign, view, entropy)),
+            Some(assign) => {
+                self.look(site, assign, sight, |view, entropy| template::assign(assign, view, entropy))
+            }
         }
     }
 
@@ -181,7 +189,7 @@ impl<'a> Turn<'a> {
         match selector {
             PathSelector::Whole => Ok(payload.clone()),
             PathSelector::Empty => Ok(Payload::empty_object()),
-            PathSelector::Path(_) => self.look(site, Sight::of(payload), |view, entropy| {
+            PathSelector::Path(_) => self.look(site, selector, Sight::of(payload), |view, entropy| {
                 template::select(selector, field, payload, view, entropy)
             }),
         }

@@ -6,6 +6,7 @@
 
 mod apply;
 mod context;
+mod context_use;
 mod data_flow;
 pub mod effect;
 pub mod event;

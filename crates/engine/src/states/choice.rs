@@ -9,7 +9,7 @@ use crate::turn::{Passed, Site, Turn};
 
 pub(crate) fn begin<'a>(turn: &mut Turn<'a>, site: Site<'a>, choice: &'a Choice) -> Result<(), Fault> {
     let effective = turn.effective_input(site)?;
-    let rule = turn.look(site, Sight::of(&effective), |view, entropy| {
+    let rule = turn.look(site, choice.rules.as_slice(), Sight::of(&effective), |view, entropy| {
         for rule in &choice.rules {
             if choice::matches(&rule.condition, view, entropy)? {
                 return Ok(Some(rule));

@@ -25,7 +25,7 @@ pub(crate) fn begin<'a>(turn: &mut Turn<'a>, site: Site<'a>, map: &'a Map) -> Re
     let input = turn.effective_input(site)?;
     let max_concurrency = match &map.max_concurrency {
         None => 0,
-        Some(dynamic) => turn.look(site, Sight::of(&input), |view, entropy| {
+        Some(dynamic) => turn.look(site, dynamic, Sight::of(&input), |view, entropy| {
             dynamic::integer(dynamic, "MaxConcurrency", view, entropy)
         })?,
     };
@@ -56,12 +56,12 @@ pub(crate) fn begin<'a>(turn: &mut Turn<'a>, site: Site<'a>, map: &'a Map) -> Re
 
 fn check_tolerance<'a>(turn: &mut Turn<'a>, site: Site<'a>, map: &Map, input: &Payload) -> Result<(), Fault> {
     if let Some(dynamic) = &map.tolerated_failure_count {
-        turn.look(site, Sight::of(input), |view, entropy| {
+        turn.look(site, dynamic, Sight::of(input), |view, entropy| {
             dynamic::integer(dynamic, "ToleratedFailureCount", view, entropy)
         })?;
     }
     if let Some(dynamic) = &map.tolerated_failure_percentage {
-        turn.look(site, Sight::of(input), |view, entropy| {
+        turn.look(site, dynamic, Sight::of(input), |view, entropy| {
             dynamic::percentage(dynamic, "ToleratedFailurePercentage", view, entropy)
         })?;
     }
@@ -77,7 +77,7 @@ fn items_of<'a>(
 ) -> Result<Payload, Fault> {
     let items = match &map.items {
         None => input.clone(),
-        Some(Items::Path(path)) => turn.look(site, Sight::of(input), |view, entropy| {
+        Some(Items::Path(path)) => turn.look(site, path, Sight::of(input), |view, entropy| {
             let found = template::path(path, "ItemsPath", path.text(), view, entropy)?;
             Ok(Payload::from_value(found.into_owned()))
         })?,

@@ -9,7 +9,7 @@ use std::time::Duration;
 use asl::dynamic;
 use asl::entropy::Entropy;
 use asl::payload::Payload;
-use asl::program::{Pattern, Resource, ResourceKind, Task};
+use asl::program::{Dynamic, Pattern, Resource, ResourceKind, Task};
 
 use crate::context::Moment;
 use crate::data_flow::Sight;
@@ -29,10 +29,10 @@ pub(crate) fn begin<'a>(turn: &mut Turn<'a>, site: Site<'a>, task: &'a Task) -> 
     let parameters = turn.arguments(site, &effective, moment)?;
     turn.check_size(&parameters, &site.state.name)?;
     let sight = Sight { moment, ..Sight::of(&effective) };
-    let mut seconds = |dynamic: &Option<_>, field: &'static str| match dynamic {
+    let mut seconds = |dynamic: &'a Option<Dynamic<u64>>, field: &'static str| match dynamic {
         None => Ok(None),
         Some(dynamic) => turn
-            .look(site, sight, |view, entropy| dynamic::integer(dynamic, field, view, entropy))
+            .look(site, dynamic, sight, |view, entropy| dynamic::integer(dynamic, field, view, entropy))
             .map(|seconds| Some(Duration::from_secs(seconds))),
     };
     let timeout = seconds(&task.timeout_seconds, "TimeoutSeconds")?;

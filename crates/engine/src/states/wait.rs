@@ -17,14 +17,16 @@ pub(crate) fn begin<'a>(turn: &mut Turn<'a>, site: Site<'a>, wait: &Wait) -> Res
     let effective = turn.effective_input(site)?;
     let until = match wait {
         Wait::Seconds(seconds) => {
-            let seconds = turn.look(site, Sight::of(&effective), |view, entropy| {
+            let seconds = turn.look(site, seconds, Sight::of(&effective), |view, entropy| {
                 dynamic::wait_seconds(seconds, view, entropy)
             })?;
             turn.at.plus(Duration::from_secs(seconds))
         }
-        Wait::Timestamp(timestamp) => turn.look(site, Sight::of(&effective), |view, entropy| {
-            dynamic::wait_timestamp(timestamp, view, entropy)
-        })?,
+        Wait::Timestamp(timestamp) => {
+            turn.look(site, timestamp, Sight::of(&effective), |view, entropy| {
+                dynamic::wait_timestamp(timestamp, view, entropy)
+            })?
+        }
     };
     if until.since(turn.at) > DELAY_MAX {
         return Err(Fault::Runtime("Wait state delay is too long.".into()));
