@@ -140,6 +140,9 @@ pub(crate) struct TaskWork {
     pub attempt: u32,
 }
 
+/// Most slots of a Fan, far above what 256 KiB of items can need: a bound for what a journal may claim.
+const SLOTS_MAX: u32 = 1 << 22;
+
 /// The children of a Parallel or of an inline Map.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Fan {
@@ -167,7 +170,7 @@ impl Fan {
         Fan {
             input: input.clone(),
             items,
-            outputs: vec![None; length as usize],
+            outputs: vec![None; length.min(SLOTS_MAX) as usize],
             next: 0,
             max_concurrency,
             live: Vec::new(),
