@@ -74,7 +74,8 @@ impl<'a> Turn<'a> {
         if self.execution.finished.is_some() && !epilogue {
             return;
         }
-        let kind = if self.is_one_too_many(&kind) { self.out_of_events() } else { kind };
+        let (frame, kind) =
+            if self.is_one_too_many(&kind) { (FrameId::ROOT, self.out_of_events()) } else { (frame, kind) };
         let history_id = kind.is_public().then_some(self.execution.history_id + 1);
         let event = Event { seq: self.execution.seq + 1, frame, at: self.at, history_id, prev, kind };
         let armed = match &event.kind {
