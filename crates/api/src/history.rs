@@ -82,7 +82,7 @@ impl Details {
     fn failure(self, failure: &Failure) -> Details {
         self.maybe("error", failure.error.as_ref()).maybe("cause", failure.cause.as_ref())
     }
-    fn as_type(self, event_type: impl Into<String>, member: &'static str) -> Projection {
+    fn of_type(self, event_type: impl Into<String>, member: &'static str) -> Projection {
         Projection { event_type: event_type.into(), member: Some(member), details: self.map }
     }
     fn bare(self, event_type: impl Into<String>) -> Projection {
@@ -97,21 +97,21 @@ fn execution(kind: &EventKind, details: Details) -> Projection {
             .with("roleArn", &*start.role_arn)
             .maybe("stateMachineAliasArn", start.alias_arn.as_ref())
             .maybe("stateMachineVersionArn", start.version_arn.as_ref())
-            .as_type("ExecutionStarted", "executionStartedEventDetails"),
+            .of_type("ExecutionStarted", "executionStartedEventDetails"),
         EventKind::ExecutionSucceeded { output } => {
-            details.output(output).as_type("ExecutionSucceeded", "executionSucceededEventDetails")
+            details.output(output).of_type("ExecutionSucceeded", "executionSucceededEventDetails")
         }
         EventKind::ExecutionFailed { failure } => {
-            details.failure(failure).as_type("ExecutionFailed", "executionFailedEventDetails")
+            details.failure(failure).of_type("ExecutionFailed", "executionFailedEventDetails")
         }
         EventKind::ExecutionTimedOut { failure } => {
-            details.failure(failure).as_type("ExecutionTimedOut", "executionTimedOutEventDetails")
+            details.failure(failure).of_type("ExecutionTimedOut", "executionTimedOutEventDetails")
         }
         EventKind::ExecutionAborted { failure } => {
-            details.failure(failure).as_type("ExecutionAborted", "executionAbortedEventDetails")
+            details.failure(failure).of_type("ExecutionAborted", "executionAbortedEventDetails")
         }
         EventKind::ExecutionRedriven { count, .. } => {
-            details.with("redriveCount", *count).as_type("ExecutionRedriven", "executionRedrivenEventDetails")
+            details.with("redriveCount", *count).of_type("ExecutionRedriven", "executionRedrivenEventDetails")
         }
         other => state(other, details),
     }
@@ -122,18 +122,18 @@ fn state(kind: &EventKind, details: Details) -> Projection {
         EventKind::StateEntered { name, state_type, input, .. } => details
             .with("name", &**name)
             .input(input)
-            .as_type(format!("{}StateEntered", state_type.name()), "stateEnteredEventDetails"),
+            .of_type(format!("{}StateEntered", state_type.name()), "stateEnteredEventDetails"),
         EventKind::StateExited { name, state_type, output, assigned, .. } => {
             let details = details.with("name", &**name).output(output);
             assigned_variables(details, assigned)
-                .as_type(format!("{}StateExited", state_type.name()), "stateExitedEventDetails")
+                .of_type(format!("{}StateExited", state_type.name()), "stateExitedEventDetails")
         }
         EventKind::StateAborted { state_type } => details.bare(format!("{}StateAborted", state_type.name())),
         EventKind::EvaluationFailed { name, failure, location } => details
             .failure(failure)
             .maybe("location", location.as_ref())
             .with("state", &**name)
-            .as_type("EvaluationFailed", "evaluationFailedEventDetails"),
+            .of_type("EvaluationFailed", "evaluationFailedEventDetails"),
         other => task(other, details),
     }
 }
@@ -154,24 +154,24 @@ fn task(kind: &EventKind, details: Details) -> Projection {
         EventKind::TaskScheduled { task } => scheduled(task, details),
         EventKind::TaskStarted { label, worker_name, .. } => match label {
             TaskLabel::Service { .. } => {
-                labelled(details, label).as_type("TaskStarted", "taskStartedEventDetails")
+                labelled(details, label).of_type("TaskStarted", "taskStartedEventDetails")
             }
             TaskLabel::Lambda => details.bare("LambdaFunctionStarted"),
             TaskLabel::Activity => details
                 .maybe("workerName", worker_name.as_ref())
-                .as_type("ActivityStarted", "activityStartedEventDetails"),
+                .of_type("ActivityStarted", "activityStartedEventDetails"),
         },
         EventKind::TaskSubmitted { label, output, .. } => {
-            labelled(details, label).output(output).as_type("TaskSubmitted", "taskSubmittedEventDetails")
+            labelled(details, label).output(output).of_type("TaskSubmitted", "taskSubmittedEventDetails")
         }
         EventKind::TaskSucceeded { label, output, .. } => {
             let details = labelled(details, label).output(output);
             match label {
-                TaskLabel::Service { .. } => details.as_type("TaskSucceeded", "taskSucceededEventDetails"),
+                TaskLabel::Service { .. } => details.of_type("TaskSucceeded", "taskSucceededEventDetails"),
                 TaskLabel::Lambda => {
-                    details.as_type("LambdaFunctionSucceeded", "lambdaFunctionSucceededEventDetails")
+                    details.of_type("LambdaFunctionSucceeded", "lambdaFunctionSucceededEventDetails")
                 }
-                TaskLabel::Activity => details.as_type("ActivitySucceeded", "activitySucceededEventDetails"),
+                TaskLabel::Activity => details.of_type("ActivitySucceeded", "activitySucceededEventDetails"),
             }
         }
         EventKind::TaskFailed { label, failure, stage, .. } => {
@@ -180,11 +180,11 @@ fn task(kind: &EventKind, details: Details) -> Projection {
         EventKind::TaskTimedOut { label, failure, .. } => {
             let details = labelled(details, label).failure(failure);
             match label {
-                TaskLabel::Service { .. } => details.as_type("TaskTimedOut", "taskTimedOutEventDetails"),
+                TaskLabel::Service { .. } => details.of_type("TaskTimedOut", "taskTimedOutEventDetails"),
                 TaskLabel::Lambda => {
-                    details.as_type("LambdaFunctionTimedOut", "lambdaFunctionTimedOutEventDetails")
+                    details.of_type("LambdaFunctionTimedOut", "lambdaFunctionTimedOutEventDetails")
                 }
-                TaskLabel::Activity => details.as_type("ActivityTimedOut", "activityTimedOutEventDetails"),
+                TaskLabel::Activity => details.of_type("ActivityTimedOut", "activityTimedOutEventDetails"),
             }
         }
         other => fan_out(other, details),
@@ -223,38 +223,38 @@ fn scheduled(task: &engine::event::TaskScheduled, details: Details) -> Projectio
                 Data::Included => details.with("parameters", task.parameters.text()),
                 Data::Left => details,
             };
-            timed(details).as_type("TaskScheduled", "taskScheduledEventDetails")
+            timed(details).of_type("TaskScheduled", "taskScheduledEventDetails")
         }
         TaskLabel::Lambda => timed(details.with("resource", &*task.resource.arn).input(&task.parameters))
-            .as_type("LambdaFunctionScheduled", "lambdaFunctionScheduledEventDetails"),
+            .of_type("LambdaFunctionScheduled", "lambdaFunctionScheduledEventDetails"),
         TaskLabel::Activity => timed(details.with("resource", &*task.resource.arn).input(&task.parameters))
-            .as_type("ActivityScheduled", "activityScheduledEventDetails"),
+            .of_type("ActivityScheduled", "activityScheduledEventDetails"),
     }
 }
 
 fn failed(details: Details, label: &TaskLabel, stage: Stage) -> Projection {
     match (label, stage) {
         (TaskLabel::Service { .. }, Stage::Start | Stage::Schedule) => {
-            details.as_type("TaskStartFailed", "taskStartFailedEventDetails")
+            details.of_type("TaskStartFailed", "taskStartFailedEventDetails")
         }
         (TaskLabel::Service { .. }, Stage::Submit) => {
-            details.as_type("TaskSubmitFailed", "taskSubmitFailedEventDetails")
+            details.of_type("TaskSubmitFailed", "taskSubmitFailedEventDetails")
         }
-        (TaskLabel::Service { .. }, Stage::Run) => details.as_type("TaskFailed", "taskFailedEventDetails"),
+        (TaskLabel::Service { .. }, Stage::Run) => details.of_type("TaskFailed", "taskFailedEventDetails"),
         (TaskLabel::Lambda, Stage::Schedule) => {
-            details.as_type("LambdaFunctionScheduleFailed", "lambdaFunctionScheduleFailedEventDetails")
+            details.of_type("LambdaFunctionScheduleFailed", "lambdaFunctionScheduleFailedEventDetails")
         }
         (TaskLabel::Lambda, Stage::Start) => {
-            details.as_type("LambdaFunctionStartFailed", "lambdaFunctionStartFailedEventDetails")
+            details.of_type("LambdaFunctionStartFailed", "lambdaFunctionStartFailedEventDetails")
         }
         (TaskLabel::Lambda, Stage::Submit | Stage::Run) => {
-            details.as_type("LambdaFunctionFailed", "lambdaFunctionFailedEventDetails")
+            details.of_type("LambdaFunctionFailed", "lambdaFunctionFailedEventDetails")
         }
         (TaskLabel::Activity, Stage::Schedule | Stage::Start) => {
-            details.as_type("ActivityScheduleFailed", "activityScheduleFailedEventDetails")
+            details.of_type("ActivityScheduleFailed", "activityScheduleFailedEventDetails")
         }
         (TaskLabel::Activity, Stage::Submit | Stage::Run) => {
-            details.as_type("ActivityFailed", "activityFailedEventDetails")
+            details.of_type("ActivityFailed", "activityFailedEventDetails")
         }
     }
 }
@@ -265,33 +265,33 @@ fn fan_out(kind: &EventKind, details: Details) -> Projection {
         EventKind::ParallelStateSucceeded {} => details.bare("ParallelStateSucceeded"),
         EventKind::ParallelStateFailed { .. } => details.bare("ParallelStateFailed"),
         EventKind::MapStateStarted { length, .. } => {
-            details.with("length", *length).as_type("MapStateStarted", "mapStateStartedEventDetails")
+            details.with("length", *length).of_type("MapStateStarted", "mapStateStartedEventDetails")
         }
         EventKind::MapStateSucceeded {} => details.bare("MapStateSucceeded"),
         EventKind::MapStateFailed { .. } => details.bare("MapStateFailed"),
         EventKind::MapIterationStarted { name, index, .. } => {
-            iteration(details, name, *index).as_type("MapIterationStarted", "mapIterationStartedEventDetails")
+            iteration(details, name, *index).of_type("MapIterationStarted", "mapIterationStartedEventDetails")
         }
         EventKind::MapIterationSucceeded { name, index } => iteration(details, name, *index)
-            .as_type("MapIterationSucceeded", "mapIterationSucceededEventDetails"),
+            .of_type("MapIterationSucceeded", "mapIterationSucceededEventDetails"),
         EventKind::MapIterationFailed { name, index } => {
-            iteration(details, name, *index).as_type("MapIterationFailed", "mapIterationFailedEventDetails")
+            iteration(details, name, *index).of_type("MapIterationFailed", "mapIterationFailedEventDetails")
         }
         EventKind::MapIterationAborted { name, index } => {
-            iteration(details, name, *index).as_type("MapIterationAborted", "mapIterationAbortedEventDetails")
+            iteration(details, name, *index).of_type("MapIterationAborted", "mapIterationAbortedEventDetails")
         }
         EventKind::MapRunStarted { map_run_arn } => {
-            details.with("mapRunArn", &**map_run_arn).as_type("MapRunStarted", "mapRunStartedEventDetails")
+            details.with("mapRunArn", &**map_run_arn).of_type("MapRunStarted", "mapRunStartedEventDetails")
         }
         EventKind::MapRunSucceeded { .. } => details.bare("MapRunSucceeded"),
         EventKind::MapRunFailed { failure } => {
-            details.failure(failure).as_type("MapRunFailed", "mapRunFailedEventDetails")
+            details.failure(failure).of_type("MapRunFailed", "mapRunFailedEventDetails")
         }
         EventKind::MapRunAborted {} => details.bare("MapRunAborted"),
         EventKind::MapRunRedriven { map_run_arn, count } => details
             .with("mapRunArn", &**map_run_arn)
             .with("redriveCount", *count)
-            .as_type("MapRunRedriven", "mapRunRedrivenEventDetails"),
+            .of_type("MapRunRedriven", "mapRunRedrivenEventDetails"),
         // Private kinds and those projected above.
         _ => details.bare(""),
     }

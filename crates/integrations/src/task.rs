@@ -241,10 +241,11 @@ fn shape_result(
             return Err(Failure::new("EventBridge.FailedEntry", output.to_string()));
         }
         // Request-response does not look at Failures; the waiting patterns do.
-        "ecs" if pattern != Pattern::RequestResponse => {
-            if output["Failures"].as_array().is_some_and(|failures| !failures.is_empty()) {
-                return Err(Failure::new("AmazonECS.Unknown", output.to_string()));
-            }
+        "ecs"
+            if pattern != Pattern::RequestResponse
+                && output["Failures"].as_array().is_some_and(|failures| !failures.is_empty()) =>
+        {
+            return Err(Failure::new("AmazonECS.Unknown", output.to_string()));
         }
         _ => {}
     }

@@ -17,11 +17,7 @@ pub struct Client {
     http: HttpClient<HttpConnector, Full<Bytes>>,
     access_key_id: String,
     secret: String,
-    session_token: Option<String>,
-    /// Account that the CLI acts for.
-    pub account: String,
-    /// Region that the CLI acts in.
-    pub region: String,
+    region: String,
 }
 
 /// A refused call, or one that got no answer.
@@ -37,7 +33,7 @@ pub struct CallError {
 }
 
 impl Client {
-    /// For `http://HOST:PORT`. Credentials are those of the environment, as the AWS CLI takes them, else local ones.
+    /// For `http://HOST:PORT`, as the owner of the default account.
     pub fn new(endpoint: &str, environment: &dyn Fn(&str) -> Option<String>) -> Result<Client, String> {
         let endpoint = endpoint.trim_end_matches('/');
         let host = endpoint.strip_prefix("http://").ok_or_else(|| {
@@ -50,8 +46,6 @@ impl Client {
             http: HttpClient::builder(TokioExecutor::new()).build_http(),
             access_key_id: "000000000000".into(),
             secret: "local".into(),
-            session_token: None,
-            account: "000000000000".into(),
             region: region.unwrap_or_else(|| "us-east-1".into()),
         })
     }
@@ -138,8 +132,7 @@ impl Client {
         };
         insert("host", &self.host)?;
         insert("x-amz-date", &now)?;
-        insert("authorization", &authorization)?;
-        self.session_token.as_deref().map_or(Ok(()), |token| insert("x-amz-security-token", token))
+        insert("authorization", &authorization)
     }
 }
 

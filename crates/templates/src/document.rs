@@ -146,7 +146,10 @@ impl Loader<'_> {
                 Event::MappingEnd => return Ok(members),
                 Event::Scalar(key, ..) => key.to_string(),
                 _ => {
-                    return Err(TemplateError::Syntax(self.at(line, column), "a key must be a string".into()));
+                    return Err(TemplateError::Syntax(
+                        self.at(line, column),
+                        "a key must be a string".into(),
+                    ));
                 }
             };
             if members.contains_key(&key) {

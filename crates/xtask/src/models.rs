@@ -39,9 +39,7 @@ fn newest_model(service: &Path) -> Result<Option<Value>, String> {
     let Some(path) = versions.pop() else { return Ok(None) };
     let file = std::fs::File::open(&path).map_err(|error| format!("{}: {error}", path.display()))?;
     let mut text = String::new();
-    GzDecoder::new(file)
-        .read_to_string(&mut text)
-        .map_err(|error| format!("{}: {error}", path.display()))?;
+    GzDecoder::new(file).read_to_string(&mut text).map_err(|error| format!("{}: {error}", path.display()))?;
     serde_json::from_str(&text).map(Some).map_err(|error| format!("{}: {error}", path.display()))
 }
 

@@ -1,5 +1,7 @@
 //! Where the effects of a run are: log lines, items, messages, mail.
 
+use std::path::Path;
+
 use serde_json::{Value, json};
 use templates::Stack;
 
@@ -7,8 +9,14 @@ use super::execution::Outcome;
 use super::terminal::{Style, Terminal};
 use crate::client::Client;
 
-/// Shows what the stack's resources hold now.
-pub async fn show(terminal: &Terminal, client: &Client, stack: &Stack, outcome: &Outcome) {
+/// Shows what the stack's resources hold now; `outbox` is the folder of mails, when the server is ours.
+pub async fn show(
+    terminal: &Terminal,
+    client: &Client,
+    stack: &Stack,
+    outcome: &Outcome,
+    outbox: Option<&Path>,
+) {
     let since = (outcome.description["startDate"].as_f64().unwrap_or_default() * 1000.0) as i64;
     let mut lines = Vec::new();
     for resource in stack.resources.values() {
@@ -22,6 +30,8 @@ pub async fn show(terminal: &Terminal, client: &Client, stack: &Stack, outcome: 
         };
         lines.extend(line);
     }
+    lines.extend(metrics(client, outcome).await);
+    lines.extend(outbox.and_then(mails));
     if lines.is_empty() {
         return;
     }
@@ -55,4 +65,23 @@ async fn queue(client: &Client, url: &str) -> Line {
     let found = client.json("sqs", "AmazonSQS.GetQueueAttributes", body).await.ok()?;
     let count: &Value = &found["Attributes"]["ApproximateNumberOfMessages"];
     Some(("queue", url.to_string(), format!("{} messages waiting", count.as_str().unwrap_or("0"))))
+}
+
+/// Executions of this state machine by how they ended, from CloudWatch.
+async fn metrics(client: &Client, outcome: &Outcome) -> Line {
+    let machine = outcome.description["stateMachineArn"].as_str()?;
+    let body = json!({ "Namespace": "AWS/States", "MetricName": "ExecutionTime",
+        "Dimensions": [{ "Name": "StateMachineArn", "Value": machine }] });
+    let found = client.json("monitoring", "GraniteServiceVersion20100801.ListMetrics", body).await.ok()?;
+    let published = found["Metrics"].as_array().is_some_and(|metrics| !metrics.is_empty());
+    published.then(|| ("metrics", "AWS/States".into(), "ExecutionTime, ExecutionsStarted, …".into()))
+}
+
+fn mails(outbox: &Path) -> Line {
+    let mails = std::fs::read_dir(outbox)
+        .ok()?
+        .flatten()
+        .filter(|entry| entry.path().extension().is_some_and(|extension| extension == "eml"));
+    let count = mails.count();
+    (count > 0).then(|| ("mail", outbox.display().to_string(), format!("{count} mails")))
 }

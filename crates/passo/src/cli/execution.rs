@@ -30,7 +30,6 @@ pub struct Run<'a> {
 /// How it ended.
 pub struct Outcome {
     pub execution_arn: String,
-    pub stack: String,
     pub status: String,
     pub description: Value,
     /// The whole history.
@@ -102,7 +101,7 @@ impl Run<'_> {
         let body = json!({ "executionArn": execution_arn });
         let description = self.client.states("DescribeExecution", body).await.map_err(refused)?;
         let status = description["status"].as_str().unwrap_or_default().to_string();
-        Ok(Outcome { execution_arn, stack: self.project.stack.clone(), status, description, events })
+        Ok(Outcome { execution_arn, status, description, events })
     }
 
     /// Events that were not seen yet, oldest first: pages from the end back to the last known one.

@@ -32,6 +32,8 @@ pub struct Follower<'a> {
     start: f64,
     turns: usize,
     last_failure: HashMap<u64, String>,
+    /// A Choice that was left, by the id of its exit; where it went is known with the next event.
+    chosen: HashMap<u64, Visit>,
 }
 
 impl<'a> Follower<'a> {
@@ -44,6 +46,7 @@ impl<'a> Follower<'a> {
             start: 0.0,
             turns: 0,
             last_failure: HashMap::new(),
+            chosen: HashMap::new(),
         }
     }
 
@@ -57,6 +60,11 @@ impl<'a> Follower<'a> {
             self.start = at;
         }
         let before = self.visits.get(&previous).cloned().unwrap_or_default();
+        if let Some(choice) = self.chosen.remove(&previous) {
+            let text = self
+                .rule(&choice.name, event["stateEnteredEventDetails"]["name"].as_str().unwrap_or_default());
+            self.line("✓", Style::Good, &choice, "choice", &text);
+        }
         match kind {
             _ if kind.ends_with("StateEntered") => self.entered(event, id, at, kind, &before),
             _ if kind.ends_with("StateExited") => self.exited(event, id, at, previous),
@@ -134,11 +142,36 @@ impl<'a> Follower<'a> {
             open.service.clone_from(&visit.service);
             open.attempts = visit.attempts;
         }
-        if kind.ends_with("StateAborted") {
-            self.open.remove(&visit.entered_id);
-            self.line("⊘", Style::Warn, &visit, &visit.service.clone(), "stopped");
+        match kind {
+            "ParallelStateFailed" | "MapStateFailed" => self.fan_out_failed(kind, &visit),
+            _ if kind.ends_with("StateAborted") => self.aborted(&visit),
+            _ => {}
         }
         self.visits.insert(id, visit);
+    }
+
+    /// The state that fanned out fails for what its child failed for.
+    fn fan_out_failed(&mut self, kind: &str, child: &Visit) {
+        let fanned = kind.trim_end_matches("StateFailed").to_lowercase();
+        let parent = self.open.values().rev().find(|open| open.service == fanned && open.depth < child.depth);
+        if let (Some(parent), Some(failure)) = (parent, self.last_failure.remove(&child.entered_id)) {
+            self.last_failure.insert(parent.entered_id, failure);
+        }
+    }
+
+    /// AWS's event names the failing state as its cause, not the state that it stops: first comes the failing one
+    /// itself, then the others beside it.
+    fn aborted(&mut self, failing: &Visit) {
+        if self.open.remove(&failing.entered_id).is_some() {
+            let failure = self.last_failure.get(&failing.entered_id).cloned().unwrap_or_default();
+            self.line("✗", Style::Bad, failing, &failing.service, &format!("failed: {failure}"));
+            return;
+        }
+        let beside = self.open.values().find(|open| open.depth >= failing.depth).cloned();
+        if let Some(stopped) = beside {
+            self.open.remove(&stopped.entered_id);
+            self.line("⊘", Style::Warn, &stopped, &stopped.service, "stopped");
+        }
     }
 
     fn exited(&mut self, event: &Value, id: u64, at: f64, previous: u64) {
@@ -158,17 +191,21 @@ impl<'a> Follower<'a> {
             text.push_str(&format!("  caught {error}"));
         }
         if visit.service == "choice" {
-            text = self.choice(name, details["output"].as_str().unwrap_or_default());
+            self.chosen.insert(id, visit.clone());
+        } else {
+            self.line(mark, style, &visit, &visit.service, &text);
         }
-        self.line(mark, style, &visit, &visit.service.clone(), &text);
         self.visits.insert(id, Visit { service: String::new(), ..visit });
     }
 
-    /// What a Choice looked at; where it went shows the next line.
-    fn choice(&self, name: &str, _output: &str) -> String {
-        let rules =
-            find_state(self.definition, name).and_then(|state| state["Choices"].as_array().map(Vec::len));
-        format!("{} rules and a default", rules.unwrap_or(0))
+    /// Where a Choice went, and by which rule.
+    fn rule(&self, name: &str, next: &str) -> String {
+        let choices = find_state(self.definition, name).and_then(|state| state["Choices"].as_array());
+        let rule = choices.and_then(|rules| rules.iter().position(|rule| rule["Next"] == next));
+        match rule {
+            Some(index) => format!("→ {next} (Rule #{})", index + 1),
+            None => format!("→ {next} (Default)"),
+        }
     }
 
     fn open_by_name(&self, name: &str) -> Option<Visit> {

@@ -12,7 +12,7 @@ use templates::{Change, ChangeKind, Options, Stack, Template};
 use super::execution::{self, Outcome};
 use super::project::Project;
 use super::terminal::{Style, Terminal};
-use super::{Failed, IamArg, ServiceArgs, effects};
+use super::{DEFAULT_LISTEN, Failed, IamArg, ServiceArgs, effects};
 use crate::client::Client;
 use crate::server::{Info, Server, ServerConfig};
 
@@ -153,8 +153,9 @@ async fn deployed_and_run(
     let run = execution::Run { terminal, client, project, stack: &stack, machine: &machine };
     let outcome = run.follow(&input, timeout).await?;
     run.report(&outcome).await;
-    effects::show(terminal, client, &stack, &outcome).await;
-    next_commands(terminal, client, arguments, &outcome);
+    let outbox = arguments.endpoint.is_none().then(|| data.join("outbox"));
+    effects::show(terminal, client, &stack, &outcome, outbox.as_deref()).await;
+    next_commands(terminal, arguments, data, &outcome);
     if arguments.json {
         terminal.data(&outcome.as_json().to_string());
     }
@@ -286,26 +287,30 @@ fn machine(stack: &Stack, wanted: Option<&str>) -> Result<Machine, Failed> {
     Ok(Machine { arn: alias.unwrap_or(arn).to_string(), definition })
 }
 
-fn next_commands(terminal: &Terminal, client: &Client, arguments: &RunArgs, outcome: &Outcome) {
-    let path = arguments.path.display();
-    let program = if cfg!(debug_assertions) { "cargo run --" } else { "passo" };
+fn next_commands(terminal: &Terminal, arguments: &RunArgs, data: &Path, outcome: &Outcome) {
+    let program = program();
+    let history = format!("stepfunctions get-execution-history --execution-arn {}", outcome.execution_arn);
     terminal.line("");
     terminal.line("next:");
     match &arguments.endpoint {
-        Some(endpoint) => terminal.line(&format!(
-            "  aws --endpoint-url {endpoint} stepfunctions get-execution-history --execution-arn {}",
-            outcome.execution_arn
-        )),
+        Some(endpoint) => {
+            terminal.line(&format!("  {program} run {} --endpoint {endpoint}", arguments.path.display()));
+            terminal.line(&format!("  AWS_ENDPOINT_URL={endpoint} aws {history}"));
+        }
         None => {
-            let data = arguments.data.clone().unwrap_or_else(|| Path::new(".passo").join(&outcome.stack));
-            terminal.line(&format!(
-                "  {program} serve --data {}    # the same stack and its history, staying",
-                data.display()
-            ));
+            let staying = terminal.paint(Style::Dim, "  # the same stack, staying");
+            terminal.line(&format!("  {program} serve --data {}{staying}", data.display()));
+            terminal.line(&format!("  AWS_ENDPOINT_URL=http://{DEFAULT_LISTEN} aws {history}"));
         }
     }
-    terminal.line(&format!(
-        "  {program} run {path} --input @FILE    # inputs beside the template: {path}/inputs"
-    ));
-    let _ = client;
+}
+
+/// How the user started this program, ready to be typed again.
+fn program() -> String {
+    let started = std::env::args().next().unwrap_or_else(|| "passo".into());
+    match started.rsplit_once("target/") {
+        Some((_, "release/passo")) => "cargo run --release --".into(),
+        Some((_, "debug/passo")) => "cargo run --".into(),
+        _ => started,
+    }
 }

@@ -42,11 +42,6 @@ impl Terminal {
         Terminal { colour, live: std::io::stderr().is_terminal() && !dumb, status: Mutex::new(false) }
     }
 
-    /// Can lines be redrawn?
-    pub fn is_live(&self) -> bool {
-        self.live
-    }
-
     /// `text`, set apart if colour is wanted.
     pub fn paint(&self, style: Style, text: &str) -> String {
         if !self.colour || text.is_empty() {

@@ -42,8 +42,6 @@ pub struct ServerConfig {
 
 /// A running server.
 pub struct Server {
-    /// Where it listens.
-    pub address: SocketAddr,
     /// What it runs with.
     pub info: Info,
     runtime: Arc<Runtime>,
@@ -97,7 +95,7 @@ impl Server {
         let front = Front { api, services: services.clone(), info: info.clone() };
         let (stop, stopping) = watch::channel(false);
         let listener = tokio::spawn(listen(listener, front, stopping));
-        Ok(Server { address, info, runtime, services, stop, listener })
+        Ok(Server { info, runtime, services, stop, listener })
     }
 
     /// Resolves when the store has failed; the process has to end then.
