@@ -132,7 +132,8 @@ impl<'a> Follower<'a> {
                 self.line("↻", Style::Warn, &visit, &visit.service.clone(), &text);
             }
         }
-        if kind.ends_with("Failed") || kind.ends_with("TimedOut") {
+        let fan_out = matches!(kind, "ParallelStateFailed" | "MapStateFailed" | "MapIterationFailed");
+        if !fan_out && (kind.ends_with("Failed") || kind.ends_with("TimedOut")) {
             let details =
                 event.as_object().into_iter().flatten().find(|(name, _)| name.ends_with("EventDetails"));
             let error = details.and_then(|(_, details)| details["error"].as_str()).unwrap_or("failed");
