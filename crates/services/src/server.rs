@@ -24,6 +24,8 @@ pub const BODY_BYTES_MAX: usize = 70 * 1024 * 1024;
 const CONNECTIONS_MAX: usize = 4096;
 /// A client that does not send its head in this time is dropped.
 const HEAD_WAIT: Duration = Duration::from_secs(30);
+/// A client that does not send its body in this time is dropped, so that bodies cannot pile up half read.
+const BODY_WAIT: Duration = Duration::from_secs(300);
 /// How long running answers may take after the stop.
 const DRAIN_WAIT: Duration = Duration::from_secs(5);
 /// A failed accept (out of file descriptors) is tried again after this time.
@@ -124,7 +126,15 @@ where
     if announced.and_then(|length| length.parse().ok()).is_some_and(|length: usize| length > BODY_BYTES_MAX) {
         return too_large();
     }
-    let body = match Limited::new(body, BODY_BYTES_MAX).collect().await {
+    let collected = Limited::new(body, BODY_BYTES_MAX).collect();
+    let Ok(collected) = tokio::time::timeout(BODY_WAIT, collected).await else {
+        return refusal(
+            StatusCode::REQUEST_TIMEOUT,
+            "RequestTimeout",
+            "The request body did not arrive in time.",
+        );
+    };
+    let body = match collected {
         Ok(collected) => collected.to_bytes(),
         Err(error) if error.is::<http_body_util::LengthLimitError>() => return too_large(),
         Err(_) => {
