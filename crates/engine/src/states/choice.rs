@@ -40,11 +40,8 @@ fn chosen<'a>(
         (None, QueryLanguage::JsonPath) => {
             turn.select(site, &site.state.flow.output_path, "OutputPath", &effective)?
         }
-        // A rule without Output falls back to the state's.
-        (None, QueryLanguage::Jsonata) => match &site.state.flow.output {
-            Some(template) => turn.template(site, template, Sight::of(&effective))?,
-            None => effective,
-        },
+        // The state's Output, like its Assign, is for the Default alone.
+        (None, QueryLanguage::Jsonata) => effective,
     };
     Ok(Passed { output, assigned })
 }
