@@ -73,7 +73,10 @@ pub(super) fn start(inner: &Arc<Inner>, cell: Arc<TaskCell>) {
 }
 
 async fn drive(inner: &Arc<Inner>, cell: &Arc<TaskCell>) -> Result<(), ServiceError> {
+    let mut may_exist = true;
     if cell.get().status == Status::Provisioning && !cell.get().stop_requested {
+        // Nothing can have been started before the choice was on disk, so an engine need not be asked, or waited for.
+        may_exist = false;
         let choice = inner.engine.choice().await;
         let change = |task: &mut Task| {
             task.mode = Some(choice.mode);
@@ -82,7 +85,7 @@ async fn drive(inner: &Arc<Inner>, cell: &Arc<TaskCell>) -> Result<(), ServiceEr
         };
         inner.catalog.change(cell, change).await?;
     }
-    let (started, failure) = start_containers(inner, cell).await?;
+    let (started, failure) = start_containers(inner, cell, may_exist).await?;
     if failure.is_none() && cell.get().status == Status::Pending {
         let now = inner.environment.now().as_millisecond();
         let change = |task: &mut Task| {
@@ -125,13 +128,14 @@ async fn drive(inner: &Arc<Inner>, cell: &Arc<TaskCell>) -> Result<(), ServiceEr
 async fn start_containers(
     inner: &Arc<Inner>,
     cell: &Arc<TaskCell>,
+    may_exist: bool,
 ) -> Result<(Vec<Started>, Option<Failure>), ServiceError> {
     let mut started = Vec::new();
     for index in 0..cell.get().containers.len() {
         let task = cell.get();
         let plan = plan(&task, index);
         let may_start = task.status <= Status::Pending && !task.stop_requested;
-        let found = find(inner, &task, index, may_start).await;
+        let found = if may_exist { find(inner, &task, index, may_start).await } else { None };
         let running = match found {
             Some(running) => running,
             None if !may_start => continue,

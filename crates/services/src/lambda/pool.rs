@@ -130,6 +130,11 @@ impl Pools {
         Err(service_exception("The function's processes ended before they took the event."))
     }
 
+    /// Waits until everything logged so far has been sent.
+    pub async fn flush_logs(&self) {
+        self.logs.flush().await;
+    }
+
     /// Ends the idle workers of a function whose code or configuration changed, or that is gone.
     pub fn retire(&self, key: &FunctionKey) {
         let mut idle = self.idle();

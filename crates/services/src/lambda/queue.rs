@@ -172,6 +172,8 @@ async fn settle(inner: &Arc<Inner>, event: Event) -> Result<(), ServiceError> {
     if inner.queue.stopped.load(Ordering::Relaxed) && result.is_err() {
         return Ok(());
     }
+    // Nobody waits for this run, so what it logged is on disk before it counts as done.
+    inner.pools.flush_logs().await;
     let now = inner.environment.now().as_millisecond();
     let is_gone = matches!(&result, Err(error) if error.status == 404);
     let retry = match &result {

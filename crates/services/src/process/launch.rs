@@ -184,7 +184,7 @@ fn start(processes: &Arc<Processes>, launch: Launch) -> io::Result<Running> {
     record.start_time = table::start_time(child.id());
     record.write(directory)?;
     let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
-    let exit = reap(child, exit_file, (!supervised).then(|| (Arc::clone(processes), record.token.clone())))?;
+    let exit = reap(child, exit_file, (!supervised).then(|| (Arc::clone(processes), record.clone())))?;
     Ok(Running { record, stdout, stderr, exit })
 }
 
@@ -225,7 +225,7 @@ fn open_output(path: &Path, mode: u32) -> io::Result<fs::File> {
 fn reap(
     mut child: Child,
     exit_file: Option<PathBuf>,
-    forget: Option<(Arc<Processes>, String)>,
+    forget: Option<(Arc<Processes>, Record)>,
 ) -> io::Result<watch::Receiver<Option<Exit>>> {
     let (told, exit) = watch::channel(None);
     let wait = move || {
@@ -238,8 +238,10 @@ fn reap(
             (Some(code), _) => Exit::Code(code),
             (None, signal) => Exit::Signal(signal.unwrap_or(libc::SIGKILL)),
         });
-        if let Some((processes, token)) = forget {
-            processes.forget(&token);
+        if let Some((processes, record)) = forget {
+            // What left the group is found by its environment or its session.
+            record.end();
+            processes.forget(&record.token);
         }
         told.send_replace(written.or(waited).or(Some(Exit::Signal(libc::SIGKILL))));
     };

@@ -105,6 +105,7 @@ fn pids() -> impl Iterator<Item = u32> {
 struct Stat {
     state: char,
     session: u32,
+    #[cfg_attr(not(target_os = "linux"), allow(dead_code))]
     start_time: String,
 }
 

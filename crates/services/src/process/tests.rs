@@ -59,6 +59,19 @@ async fn killing_a_process_kills_its_whole_group() {
     }
 }
 
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_descendant_that_left_the_group_ends_too() {
+    let directory = tempfile::tempdir().unwrap();
+    let processes = Processes::open(directory.path()).unwrap();
+    let script = "setsid sh -c 'echo $$; exec 1>&-; exec sleep 1000' & exec 1>&-; wait";
+    let mut running = processes.launch(shell(&processes, "t9", script, Life::EndsWithServer)).await.unwrap();
+    let descendant: u32 = text(&mut running).await.trim().parse().unwrap();
+    running.kill();
+    running.wait().await;
+    assert!(table::start_time(descendant).is_none());
+}
+
 #[tokio::test]
 async fn a_program_that_is_not_there_leaves_no_record() {
     let directory = tempfile::tempdir().unwrap();
