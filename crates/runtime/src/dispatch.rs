@@ -8,7 +8,9 @@ use std::sync::Arc;
 
 use asl::payload::Payload;
 use asl::program::Resource;
-use engine::{Failure, Stage, TaskId};
+use engine::map_run::{ReadItems, WriteResults};
+use engine::{Failure, Stage, Start, TaskId};
+use store::MapRunItem;
 
 use crate::clock::BoxFuture;
 
@@ -77,6 +79,19 @@ pub enum CancelReport {
     },
 }
 
+/// Items of a Map Run, from a cursor on.
+#[derive(Clone, Debug)]
+pub struct ItemsReport {
+    /// The items.
+    pub items: Vec<Payload>,
+    /// Where to read on after them.
+    pub position: Option<Payload>,
+    /// Version of the object that was read.
+    pub version: Option<Arc<str>>,
+    /// Whether nothing follows.
+    pub end: bool,
+}
+
 /// Does tasks. Implemented by the binary over crate `integrations`, and by scripts in tests.
 ///
 /// A call takes as long as the task does; dropping its future abandons it. Activities are not seen here: workers fetch them.
@@ -86,6 +101,26 @@ pub trait Dispatch: Send + Sync + 'static {
     fn check(&self, resource: &Resource, arguments: &Payload) -> Result<(), String> {
         let _ = (resource, arguments);
         Ok(())
+    }
+    /// Reads items of a Map Run of this execution. Without an implementation the ItemReader fails.
+    fn read_items(&self, parent: Arc<Start>, read: ReadItems) -> BoxFuture<'_, Result<ItemsReport, Failure>> {
+        let _ = (parent, read);
+        let failure =
+            Failure::new("States.ItemReaderFailed", "Reading items from a service is not supported yet.");
+        Box::pin(async move { Err(failure) })
+    }
+    /// Writes the results of a Map Run of this execution; the answer is the Map's result. Without an implementation the
+    /// ResultWriter fails.
+    fn write_results(
+        &self,
+        parent: Arc<Start>,
+        write: WriteResults,
+        items: Vec<MapRunItem>,
+    ) -> BoxFuture<'_, Result<Payload, Failure>> {
+        let _ = (parent, write, items);
+        let failure =
+            Failure::new("States.ResultWriterFailed", "Writing results to a service is not supported yet.");
+        Box::pin(async move { Err(failure) })
     }
     /// Starts the task, and waits for its end unless the pattern says otherwise.
     fn run(&self, call: TaskCall) -> BoxFuture<'_, TaskReport>;

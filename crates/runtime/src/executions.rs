@@ -378,7 +378,7 @@ fn started(first: Option<&Event>) -> Result<Arc<Start>, Error> {
     }
 }
 
-fn result_of(kind: &EventKind) -> Option<(ExecutionStatus, ExecutionResult)> {
+pub(crate) fn result_of(kind: &EventKind) -> Option<(ExecutionStatus, ExecutionResult)> {
     let (status, failure) = match kind {
         EventKind::ExecutionSucceeded { output } => {
             return Some((ExecutionStatus::Succeeded, ExecutionResult::Succeeded(output.clone())));

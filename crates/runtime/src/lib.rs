@@ -13,6 +13,7 @@ mod error;
 mod executions;
 pub mod failpoint;
 mod limits;
+mod map_runs;
 mod names;
 mod page;
 mod preconditions;
@@ -26,13 +27,14 @@ mod tasks;
 
 pub use clock::{BoxFuture, Clock, SystemClock, TokioClock};
 pub use config::RuntimeConfig;
-pub use dispatch::{CancelReport, Dispatch, TaskCall, TaskReport};
+pub use dispatch::{CancelReport, Dispatch, ItemsReport, TaskCall, TaskReport};
 pub use entropy::Seeds;
 pub use error::Error;
 pub use executions::{
     ExecutionDescription, ExecutionResult, ExecutionsPage, HistoryPage, ListExecutions, StartRequest,
     Started, SyncExecution,
 };
+pub use map_runs::{MapRunDescription, MapRunListItem, UpdateMapRun};
 pub use page::PageRequest;
 pub use programs::{Compile, Compilers, ProgramError, Programs, hash};
 pub use redrive::RedriveStatus;

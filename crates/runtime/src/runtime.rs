@@ -7,8 +7,8 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use engine::{Event, EventKind, Preconditions};
-use store::{ExecutionRow, ExecutionStatus, Quarantined, Reader, Store, StoreError};
+use engine::{Event, Preconditions};
+use store::{ExecutionRow, Quarantined, Reader, Store, StoreError};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
@@ -27,6 +27,7 @@ use crate::shell::committer::{self, Commit, Done, Fatal};
 use crate::shell::dispatcher::Dispatcher;
 use crate::shell::driver::{self, Message};
 use crate::shell::express::ExpressRuns;
+use crate::shell::map_runs::MapRuns;
 use crate::shell::observers::{self, Observer};
 use crate::shell::subscribers::Subscribers;
 use crate::shell::{Core, recovery};
@@ -94,6 +95,7 @@ impl Runtime {
             subscribers: Subscribers::default(),
             activities: Arc::new(Activities::default()),
             express: ExpressRuns::default(),
+            map_runs: MapRuns::default(),
             observers,
             closing: AtomicBool::new(false),
         });
@@ -157,29 +159,7 @@ impl Runtime {
 
     /// Waits for the end of an execution, which may have come already; returns its row then.
     pub async fn wait_for_end(&self, execution_arn: &str) -> Result<ExecutionRow, Error> {
-        let arn: Arc<str> = execution_arn.into();
-        let unknown = Arc::clone(&arn);
-        loop {
-            let mut live = self.core.subscribers.subscribe(&arn);
-            let asked = Arc::clone(&arn);
-            let row = self.core.read(move |reader| reader.execution(&asked)).await?;
-            let row = row.ok_or_else(|| Error::ExecutionDoesNotExist(Arc::clone(&unknown)))?;
-            if row.status != ExecutionStatus::Running {
-                drop(live);
-                self.core.subscribers.unsubscribed(&arn);
-                return Ok(row);
-            }
-            loop {
-                let turn = tokio::select! {
-                    turn = live.recv() => turn,
-                    _ = self.core.fatal.raised() => return Err(Error::Stopping),
-                };
-                let Some(turn) = turn else { break };
-                if turn.iter().any(|event| ends(&event.kind)) {
-                    break;
-                }
-            }
-        }
+        self.core.wait_for_end(&execution_arn.into()).await
     }
 
     /// Executions that are out of service, with the reasons.
@@ -225,16 +205,6 @@ fn quarantined(reader: &dyn Reader) -> Result<Vec<Quarantined>, StoreError> {
         }
         all.extend(page);
     }
-}
-
-fn ends(kind: &EventKind) -> bool {
-    matches!(
-        kind,
-        EventKind::ExecutionSucceeded { .. }
-            | EventKind::ExecutionFailed { .. }
-            | EventKind::ExecutionTimedOut { .. }
-            | EventKind::ExecutionAborted { .. }
-    )
 }
 
 /// The events of one execution, past and to come.

@@ -65,6 +65,11 @@ async fn open(directory: &Path) -> Runtime {
 const ACTIVITY: &str = r#"{"StartAt": "T", "States": {"T": {"Type": "Task", "End": true,
     "Resource": "arn:aws:states:us-east-1:000000000000:activity:work"}}}"#;
 
+const MAPS: &str = r#"{"StartAt": "Each", "States": {"Each": {"Type": "Map", "End": true, "Label": "each",
+    "ItemProcessor": {"ProcessorConfig": {"Mode": "DISTRIBUTED", "ExecutionType": "STANDARD"},
+        "StartAt": "T", "States": {"T": {"Type": "Task", "End": true,
+            "Resource": "arn:aws:states:::lambda:invoke", "Parameters": {"FunctionName": "f"}}}}}}}"#;
+
 /// What each process tries to do; what it was acknowledged is written down.
 async fn work(directory: &Path) {
     let runtime = open(directory).await;
@@ -81,6 +86,8 @@ async fn work(directory: &Path) {
         acknowledged(&start(&runtime, &tasks, &format!("t{n}"), "{}").await);
         acknowledged(&start(&runtime, &jobs, &format!("j{n}"), "{}").await);
     }
+    let maps = create(&runtime, "maps", MAPS).await;
+    acknowledged(&start(&runtime, &maps, "d", "[1, 2, 3, 4, 5]").await);
     let polled = start(&runtime, &polls, "p", "{}").await;
     acknowledged(&polled);
     if let Some(task) = runtime.get_activity_task(&activity, None).await.expect("a poll") {

@@ -10,9 +10,7 @@ use std::time::Duration;
 
 use asl::payload::Payload;
 use asl::program::{Pattern, Resource, ResourceKind};
-use engine::{
-    CancelTask, Effect, Failure, InputKind, MapRunResult, ObserveTask, ScheduleTask, Stage, Start, TaskId,
-};
+use engine::{CancelTask, Effect, Failure, InputKind, ObserveTask, ScheduleTask, Stage, Start, TaskId};
 use tokio::task::AbortHandle;
 
 use super::Core;
@@ -89,16 +87,8 @@ impl Dispatcher {
                 Effect::ScheduleTask(task) => self.schedule(core, start, *task),
                 Effect::ObserveTask(task) => self.observe(core, start, *task),
                 Effect::CancelTask(task) => self.cancel(core, start, *task),
-                Effect::StartMapRun(map_run) => {
-                    // Refused by name rather than left hanging; definitions with a Distributed Map are to be refused earlier.
-                    let failure =
-                        Failure::runtime("Distributed Map is not supported by this version of Passo.");
-                    let result = MapRunResult::Failed(failure);
-                    core.input(&start.execution_arn, InputKind::MapRunEnded { task: map_run.task, result });
-                }
-                Effect::StopMapRun(map_run) => {
-                    core.input(&start.execution_arn, InputKind::TaskCancelled { task: map_run.task });
-                }
+                Effect::StartMapRun(map_run) => core.map_runs.start(core, start, *map_run),
+                Effect::StopMapRun(map_run) => core.map_runs.stop(core, start, *map_run),
                 // Timers are the shard's; ends are seen in the events.
                 Effect::ArmTimer { .. } | Effect::Finished(_) => {}
             }

@@ -7,6 +7,7 @@ pub(crate) mod committer;
 pub(crate) mod dispatcher;
 pub(crate) mod driver;
 pub(crate) mod express;
+pub(crate) mod map_runs;
 pub(crate) mod observers;
 pub(crate) mod recovery;
 pub(crate) mod subscribers;
@@ -17,7 +18,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use asl::program::Program;
 use engine::{InputKind, Start};
-use store::{Batch, Committed, Keys, Reader, StoreError};
+use store::{
+    Batch, Committed, Direction, ExecutionRow, ExecutionStatus, HistoryQuery, Keys, Reader, StoreError,
+};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 use crate::activities::Activities;
@@ -26,6 +29,7 @@ use crate::config::RuntimeConfig;
 use crate::dispatch::Dispatch;
 use crate::entropy::Seeds;
 use crate::error::Error;
+use crate::executions::{ExecutionResult, result_of};
 use crate::programs::Programs;
 use crate::shard::{Answer, Naming};
 use committer::{Commit, Done, Fatal};
@@ -50,6 +54,7 @@ pub(crate) struct Core {
     pub(crate) dispatcher: Dispatcher,
     pub(crate) activities: Arc<Activities>,
     pub(crate) express: ExpressRuns,
+    pub(crate) map_runs: map_runs::MapRuns,
     pub(crate) observers: Vec<Arc<dyn observers::Observer>>,
     pub(crate) seeds: Mutex<Seeds>,
     pub(crate) admitted: Semaphore,
@@ -79,6 +84,12 @@ impl Core {
 
     /// A customer's request for an execution: admitted or throttled, and answered after its commit.
     pub(crate) async fn ask(&self, arn: &Arc<str>, kind: InputKind) -> Result<Answer, Error> {
+        let _permit = self.admit()?;
+        self.ask_inside(arn, kind).await
+    }
+
+    /// A request of our own, which is never refused.
+    pub(crate) async fn ask_inside(&self, arn: &Arc<str>, kind: InputKind) -> Result<Answer, Error> {
         self.answered(arn, |reply| Ask::Input(Arc::clone(arn), kind, Some(reply))).await
     }
 
@@ -89,12 +100,22 @@ impl Core {
         program: Arc<Program>,
         naming: Naming,
     ) -> Result<Answer, Error> {
+        let _permit = self.admit()?;
+        self.begin_inside(start, program, naming).await
+    }
+
+    /// A start of our own, which is never refused.
+    pub(crate) async fn begin_inside(
+        &self,
+        start: Arc<Start>,
+        program: Arc<Program>,
+        naming: Naming,
+    ) -> Result<Answer, Error> {
         let arn = Arc::clone(&start.execution_arn);
         self.answered(&arn, |reply| Ask::Start(start, program, naming, Some(reply))).await
     }
 
     async fn answered(&self, arn: &str, message: impl FnOnce(Reply) -> Ask) -> Result<Answer, Error> {
-        let _permit = self.admit()?;
         let (reply, answer) = oneshot::channel();
         self.tell(arn, message(reply));
         // No answer comes when the process is ending or its store has failed.
@@ -121,6 +142,41 @@ impl Core {
         let commit = Commit { batch, done: Done::Caller(done) };
         self.commits.send(commit).await.map_err(|_| Error::Stopping)?;
         committed.await.map_err(|_| Error::Stopping)
+    }
+
+    /// Waits for the end of an execution, which may have come already; returns its row then.
+    pub(crate) async fn wait_for_end(&self, arn: &Arc<str>) -> Result<ExecutionRow, Error> {
+        loop {
+            let mut live = self.subscribers.subscribe(arn);
+            let asked = Arc::clone(arn);
+            let row = self.read(move |reader| reader.execution(&asked)).await?;
+            let row = row.ok_or_else(|| Error::ExecutionDoesNotExist(Arc::clone(arn)))?;
+            if row.status != ExecutionStatus::Running {
+                drop(live);
+                self.subscribers.unsubscribed(arn);
+                return Ok(row);
+            }
+            loop {
+                let turn = tokio::select! {
+                    turn = live.recv() => turn,
+                    _ = self.fatal.raised() => return Err(Error::Stopping),
+                };
+                let Some(turn) = turn else { break };
+                if turn.iter().any(|event| result_of(&event.kind).is_some()) {
+                    break;
+                }
+            }
+        }
+    }
+
+    /// What an execution that has ended ended with.
+    pub(crate) async fn result(
+        &self,
+        row: &ExecutionRow,
+    ) -> Result<Option<(ExecutionStatus, ExecutionResult)>, Error> {
+        let query = HistoryQuery { execution: row.key, from: None, direction: Direction::Backward, limit: 1 };
+        let last = self.read(move |reader| reader.history(&query)).await?.items.pop();
+        Ok(last.and_then(|event| result_of(&event.kind)))
     }
 
     /// Reads committed state, on a thread where waiting for the disk harms nobody.
