@@ -1,7 +1,7 @@
 //! All services over an empty directory, with a clock that tests move, for tests of this crate.
 
 use crate::configuration::{Enforce, ServicesConfig};
-use crate::front::Services;
+use crate::front::{OpenError, Services};
 use crate::wire::{CallContext, Principal, ServiceError, ServiceRequest};
 use bytes::Bytes;
 use http::{Request, Response};
@@ -25,7 +25,7 @@ pub(crate) struct Fixture {
 impl Fixture {
     pub(crate) fn open(enforce: Enforce) -> Self {
         let directory = Arc::new(tempfile::tempdir().unwrap());
-        Self::over(directory, Arc::new(AtomicI64::new(BEGIN_MS)), enforce)
+        Self::over(directory, Arc::new(AtomicI64::new(BEGIN_MS)), enforce).unwrap()
     }
 
     /// The same directory opened again, as after a restart.
@@ -33,18 +33,28 @@ impl Fixture {
         self.services.shutdown().await;
         let Self { services, directory, now_ms, enforce } = self;
         drop(services);
-        Self::over(directory, now_ms, enforce)
+        // Background tasks of the old services let go of the directory's lock a moment after the shutdown.
+        let patience = std::time::Duration::from_secs(20);
+        let opened = tokio::time::timeout(patience, async {
+            loop {
+                match Self::over(directory.clone(), now_ms.clone(), enforce) {
+                    Err(OpenError::Service { service: "processes", .. }) => tokio::task::yield_now().await,
+                    other => return other.unwrap(),
+                }
+            }
+        });
+        opened.await.unwrap()
     }
 
-    fn over(directory: Arc<TempDir>, now_ms: Arc<AtomicI64>, enforce: Enforce) -> Self {
+    fn over(directory: Arc<TempDir>, now_ms: Arc<AtomicI64>, enforce: Enforce) -> Result<Self, OpenError> {
         let mut config = ServicesConfig::new(directory.path());
         config.enforce = enforce;
         let clock = now_ms.clone();
         config.clock = Arc::new(move || {
             Timestamp::from_millisecond(clock.load(Ordering::SeqCst)).unwrap_or(Timestamp::UNIX_EPOCH)
         });
-        let services = Services::open(config).unwrap();
-        Self { services, directory, now_ms, enforce }
+        let services = Services::open(config)?;
+        Ok(Self { services, directory, now_ms, enforce })
     }
 
     pub(crate) fn advance_seconds(&self, seconds: i64) {
