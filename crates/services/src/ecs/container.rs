@@ -294,7 +294,6 @@ fn body(
         }
     }
     let data = inner.environment.config().data_dir.display().to_string();
-    let name = task.containers.iter().find(|container| container.image == plan.image).map(|c| c.name.clone());
     ContainerCreateBody {
         image: Some(plan.image.clone()),
         entrypoint: some(&plan.entry_point),
@@ -304,7 +303,7 @@ fn body(
         env: Some(environment.into_iter().map(|(name, value)| format!("{name}={value}")).collect()),
         labels: Some(HashMap::from([
             (TASK_LABEL.to_owned(), task.arn.clone()),
-            (CONTAINER_LABEL.to_owned(), name.unwrap_or_default()),
+            (CONTAINER_LABEL.to_owned(), plan.name.clone()),
             (DATA_LABEL.to_owned(), data),
         ])),
         host_config: Some(host),

@@ -10,6 +10,7 @@ const STOP_TIMEOUT_SECONDS: u64 = 30;
 /// One container's command, variables, limits and log stream.
 #[derive(Clone, Debug)]
 pub(super) struct Plan {
+    pub name: String,
     pub image: String,
     /// Empty: the image's own.
     pub entry_point: Vec<String>,
@@ -43,6 +44,7 @@ pub(super) fn plan(task: &Task, index: usize) -> Plan {
     let prefix = options["awslogs-stream-prefix"].as_str().unwrap_or("ecs");
     let memory = [&overridden["memory"], &definition["memory"]].into_iter().find_map(Value::as_u64);
     Plan {
+        name: name.clone(),
         image: definition["image"].as_str().unwrap_or_default().to_owned(),
         entry_point: strings(&definition["entryPoint"]),
         command,

@@ -60,8 +60,8 @@ impl TaskProcess {
     ) -> Result<Self, String> {
         let mut command = plan.entry_point.iter().chain(&plan.command);
         let program = command.next().ok_or_else(|| {
-            "there is no container engine and the task definition has no command to run as a process"
-                .to_owned()
+            let why = task.mode_reason.as_deref().unwrap_or("processes were asked for");
+            format!("the task runs as a process ({why}), and the task definition has no command for one")
         })?;
         let arguments = command.map(Into::into).collect();
         let text = |error: io::Error| error.to_string();

@@ -106,19 +106,7 @@ fn conflict(known: &Value) -> ServiceError {
     let message = "The RunTask request could not be processed because of conflicts. The provided clientToken is already \
                    in use with a different RunTask request. The resourceIds are the existing task ARNs which are already \
                    associated with the clientToken.";
-    client("").with_field("resourceIds", arns).with_code("ConflictException", message)
-}
-
-trait WithCode {
-    fn with_code(self, code: &'static str, message: &str) -> Self;
-}
-
-impl WithCode for ServiceError {
-    fn with_code(mut self, code: &'static str, message: &str) -> Self {
-        self.code = code.into();
-        message.clone_into(&mut self.message);
-        self
-    }
+    ServiceError::client("ConflictException", message).with_field("resourceIds", arns)
 }
 
 fn check(call: &Call<'_>, definition: &Value) -> Result<(), ServiceError> {
