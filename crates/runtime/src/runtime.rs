@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use engine::{Event, Preconditions};
-use store::{ExecutionRow, Quarantined, Reader, Store, StoreError};
+use store::{Batch, ExecutionRow, QuarantineWrite, Quarantined, Reader, Store, StoreError};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
@@ -22,7 +22,7 @@ use crate::preconditions::KnownTasks;
 use crate::programs::{Compilers, Programs};
 use crate::redrive::RedriveTokens;
 use crate::registry::{Registry, resume_deletions};
-use crate::shard::Shard;
+use crate::shard::{Answer, Shard};
 use crate::shell::committer::{self, Commit, Done, Fatal};
 use crate::shell::dispatcher::Dispatcher;
 use crate::shell::driver::{self, Message};
@@ -138,7 +138,7 @@ impl Runtime {
             drop(inbox.send(Message::Stop));
         }
         while shards.join_next().await.is_some() {}
-        let last = Commit { batch: store::Batch::default(), done: Done::Stop };
+        let last = Commit { batch: Batch::default(), done: Done::Stop };
         drop(self.core.commits.send(last).await);
         if let Some(committer) = committer {
             drop(committer.await);
@@ -160,6 +160,20 @@ impl Runtime {
     /// Waits for the end of an execution, which may have come already; returns its row then.
     pub async fn wait_for_end(&self, execution_arn: &str) -> Result<ExecutionRow, Error> {
         self.core.wait_for_end(&execution_arn.into()).await
+    }
+
+    /// Gives an execution that is out of service another try, in this process. If it breaks again it is out again.
+    pub async fn release_quarantined(&self, execution_arn: &str) -> Result<(), Error> {
+        let arn: Arc<str> = execution_arn.into();
+        let asked = Arc::clone(&arn);
+        let row = self.core.read(move |reader| reader.execution(&asked)).await?;
+        let row = row.ok_or_else(|| Error::ExecutionDoesNotExist(Arc::clone(&arn)))?;
+        let quarantine = vec![QuarantineWrite::Release(row.key)];
+        self.core.commit(Batch { quarantine, ..Batch::default() }).await?;
+        match self.core.release(&arn).await? {
+            Answer::Quarantined => Err(Error::Internal),
+            _ => Ok(()),
+        }
     }
 
     /// Executions that are out of service, with the reasons.

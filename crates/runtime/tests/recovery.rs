@@ -146,9 +146,19 @@ async fn an_execution_that_breaks_the_core_is_quarantined_and_the_others_go_on()
     assert_eq!(rows.len(), 1, "{rows:?}");
     let refused = runtime.stop_execution(&broken, Failure::default()).await;
     assert!(matches!(refused, Err(Error::Internal)), "{refused:?}");
+    // It breaks again while nothing has changed.
+    assert!(runtime.release_quarantined(&broken).await.is_ok());
+    settle().await;
+    let refused = runtime.stop_execution(&broken, Failure::default()).await;
+    assert!(matches!(refused, Err(Error::Internal)), "{refused:?}");
+    assert_eq!(runtime.quarantine().await.unwrap().len(), 1);
+    drop(runtime);
+    world.compilers = Compilers::with_catalog(Arc::new(asl::resource::AnyResource));
+    let runtime = world.open().await;
+    let refused = runtime.stop_execution(&broken, Failure::default()).await;
+    assert!(matches!(refused, Err(Error::Internal)), "the verdict of this version stands: {refused:?}");
     drop(runtime);
     // A newer binary tries again.
-    world.compilers = Compilers::with_catalog(Arc::new(asl::resource::AnyResource));
     world.config.shard.version = "9.9.9".into();
     let runtime = world.open().await;
     assert_eq!(output(&runtime, &broken).await, "{}");

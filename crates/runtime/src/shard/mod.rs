@@ -70,6 +70,13 @@ pub enum Offer {
         /// Who waits.
         ticket: Option<Ticket>,
     },
+    /// An operator gives an execution back into service: its quarantine row is gone.
+    Release {
+        /// Its ARN.
+        execution: Arc<str>,
+        /// Who waits.
+        ticket: Option<Ticket>,
+    },
     /// Load a parked execution when it is due, not before: at start-up.
     WakeAt {
         /// Its ARN.

@@ -72,6 +72,12 @@ impl Shard {
             }
             Offer::Input { execution, kind, ticket } => self.input(&execution, kind, ticket, now),
             Offer::Recover { execution, ticket } => self.recover(&execution, ticket, now),
+            Offer::Release { execution, ticket } => {
+                if let Some(row) = self.row(&execution)? {
+                    self.quarantined.remove(&row.key);
+                }
+                self.recover(&execution, ticket, now)
+            }
             Offer::WakeAt { execution, .. } => match self.load(&execution, now)? {
                 Loaded::Broken(row) => Ok(Some(self.broken(row, None))),
                 Loaded::Resident | Loaded::Unknown | Loaded::Quarantined => Ok(None),

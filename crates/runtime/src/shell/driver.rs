@@ -42,6 +42,8 @@ pub(crate) enum Ask {
     Input(Arc<str>, InputKind, Option<Reply>),
     /// Load it and ask for what it is owed.
     Recover(Arc<str>, Option<Reply>),
+    /// It is back in service: load it and ask for what it is owed.
+    Release(Arc<str>, Option<Reply>),
     /// Load it when it is due.
     WakeAt(Arc<str>, Timestamp),
 }
@@ -150,6 +152,7 @@ impl Tickets {
             }
             Ask::Input(execution, kind, reply) => Offer::Input { execution, kind, ticket: self.draw(reply) },
             Ask::Recover(execution, reply) => Offer::Recover { execution, ticket: self.draw(reply) },
+            Ask::Release(execution, reply) => Offer::Release { execution, ticket: self.draw(reply) },
             Ask::WakeAt(execution, due) => Offer::WakeAt { execution, due },
         }
     }

@@ -93,6 +93,11 @@ impl Core {
         self.answered(arn, |reply| Ask::Input(Arc::clone(arn), kind, Some(reply))).await
     }
 
+    /// An operator gives an execution back into service; its quarantine row is gone already.
+    pub(crate) async fn release(&self, arn: &Arc<str>) -> Result<Answer, Error> {
+        self.answered(arn, |reply| Ask::Release(Arc::clone(arn), Some(reply))).await
+    }
+
     /// A customer's start: likewise.
     pub(crate) async fn begin(
         &self,
