@@ -172,36 +172,26 @@ impl TaskContainer {
         let _ = fs::remove_file(&self.sent_file);
     }
 
-    /// Sends lines as they come; after a restart, those that are newer than the last one sent.
+    /// Sends lines as they come. The engine gives all lines again, in the same order, so after a restart as many are
+    /// passed over as were sent. (Its timestamps would not do: Podman's are whole seconds.)
     async fn send_lines(&self, inner: &Inner, stream: &Arc<LogStream>) {
-        let options = LogsOptions {
-            follow: true,
-            stdout: true,
-            stderr: true,
-            timestamps: true,
-            ..LogsOptions::default()
-        };
+        let options = LogsOptions { follow: true, stdout: true, stderr: true, ..LogsOptions::default() };
         let mut lines = self.docker.logs(&self.id, Some(options)).ready_chunks(256);
-        let sent: Option<Timestamp> =
-            fs::read_to_string(&self.sent_file).ok().and_then(|text| text.parse().ok());
+        let sent = fs::read_to_string(&self.sent_file).ok().and_then(|text| text.parse().ok());
+        let sent: usize = sent.unwrap_or(0);
+        let mut seen = 0;
         while let Some(chunk) = lines.next().await {
-            let mut last = None;
+            let now = Timestamp::now().as_millisecond();
             for line in chunk.into_iter().flatten() {
-                let text = String::from_utf8_lossy(line.as_ref()).into_owned();
-                let (time, text) = text.split_once(' ').unwrap_or(("", &text));
-                let time: Timestamp = time.parse().unwrap_or_else(|_| Timestamp::now());
-                if sent.is_some_and(|sent| time <= sent) {
-                    continue;
+                seen += 1;
+                if seen > sent {
+                    let text = String::from_utf8_lossy(line.as_ref());
+                    inner.logs.put(stream, now, text.trim_end_matches(['\n', '\r']).to_owned()).await;
                 }
-                inner
-                    .logs
-                    .put(stream, time.as_millisecond(), text.trim_end_matches(['\n', '\r']).to_owned())
-                    .await;
-                last = Some(time);
             }
-            if let Some(last) = last {
+            if seen > sent {
                 inner.logs.flush().await;
-                let _ = fs::write(&self.sent_file, last.to_string());
+                let _ = fs::write(&self.sent_file, seen.to_string());
             }
         }
     }
