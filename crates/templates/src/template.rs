@@ -83,6 +83,19 @@ impl Template {
         Ok(Template { resources, outputs, scope, folder: folder.to_path_buf(), document, warnings })
     }
 
+    /// Definitions of the template's state machines with the files they come from, before substitution.
+    pub fn definitions(&self) -> Vec<(PathBuf, &str)> {
+        let machines = self.resources.values().filter(|r| r.kind == "AWS::StepFunctions::StateMachine");
+        machines
+            .filter_map(|machine| {
+                let written = &self.document.value.pointer(&machine.pointer)?["Properties"];
+                let file = written["DefinitionUri"].as_str().map(|path| self.folder.join(path));
+                let file = file.unwrap_or_else(|| PathBuf::from(&self.document.file));
+                Some((file, machine.properties["DefinitionString"].as_str()?))
+            })
+            .collect()
+    }
+
     /// Logical ids in an order in which each comes after what it needs.
     pub(crate) fn order(&self) -> Result<Vec<String>, TemplateError> {
         let mut done: Vec<String> = Vec::new();

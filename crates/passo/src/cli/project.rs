@@ -3,8 +3,6 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use asl::Severity;
-use asl::program::StateMachineType;
 use serde_json::{Value, json};
 use templates::{Options, Template};
 
@@ -52,7 +50,7 @@ impl Project {
     /// Reads and checks everything that can be checked before a call.
     pub fn template(&self, terminal: &Terminal, options: &Options) -> Result<Template, Failed> {
         let template = match &self.kind {
-            Kind::Template => Template::read(&self.file, options),
+            Kind::Template => return read_template(terminal, &self.file, options),
             Kind::Definition(text) => {
                 self.check_definition(terminal, text)?;
                 let name = self.file.display().to_string();
@@ -63,9 +61,7 @@ impl Project {
     }
 
     fn check_definition(&self, terminal: &Terminal, text: &str) -> Result<(), Failed> {
-        let diagnostics = validate::diagnose(text, StateMachineType::Standard);
-        let errors: Vec<_> =
-            diagnostics.into_iter().filter(|found| found.severity == Severity::Error).collect();
+        let errors = validate::errors(text);
         if errors.is_empty() {
             return Ok(());
         }
@@ -99,8 +95,8 @@ pub fn is_template(file: &Path, text: &str) -> bool {
     }
 }
 
-/// Reads a template for its errors; parameters without defaults are no error here.
-pub fn check_template(file: &Path) -> Result<(), String> {
+/// Reads a template for its errors.
+pub fn check_template(terminal: &Terminal, file: &Path) -> Result<(), Failed> {
     let options = Options {
         stack: "stack".into(),
         account: "000000000000".into(),
@@ -108,7 +104,42 @@ pub fn check_template(file: &Path) -> Result<(), String> {
         parameters: BTreeMap::new(),
         skip_unsupported: false,
     };
-    Template::read(file, &options).map(drop).map_err(|error| error.to_string())
+    read_template(terminal, file, &options).map(drop)
+}
+
+/// Reads a template and the definitions that it names, before anything is created.
+fn read_template(terminal: &Terminal, file: &Path, options: &Options) -> Result<Template, Failed> {
+    let template = Template::read(file, options).map_err(|error| Failed::Usage(error.to_string()))?;
+    for (source, text) in template.definitions() {
+        let text = with_plausible_substitutions(text);
+        let errors = validate::errors(&text);
+        if !errors.is_empty() {
+            let name = source.display().to_string();
+            validate::show(terminal, &name, &text, &errors);
+            return Err(Failed::Usage(format!("{name} cannot be run as it stands")));
+        }
+    }
+    Ok(template)
+}
+
+/// `${Name}` stands for what only the deployment knows; for the check it is a function's ARN inside a string, and a
+/// number outside. Lines stay where they are.
+fn with_plausible_substitutions(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once("${") {
+        out.push_str(before);
+        let Some((name, tail)) = after.split_once('}') else { break };
+        let line = out.rsplit('\n').next().unwrap_or_default();
+        let inside = line.matches('"').count() % 2 == 1;
+        match inside {
+            true => out.push_str(&format!("arn:aws:lambda:us-east-1:000000000000:function:{name}")),
+            false => out.push('1'),
+        }
+        rest = tail;
+    }
+    out.push_str(rest);
+    out
 }
 
 fn template_in(folder: &Path) -> Result<PathBuf, Failed> {

@@ -38,15 +38,16 @@ fn check_file(terminal: &Terminal, file: &Path, express: bool) -> Result<usize, 
         .map_err(|error| Failed::Usage(format!("{}: {error}", file.display())))?;
     let name = file.display().to_string();
     if project::is_template(file, &text) {
-        return match project::check_template(file) {
+        return match project::check_template(terminal, file) {
             Ok(()) => {
                 terminal.line(&format!("{name}: {}", terminal.paint(Style::Good, "ok")));
                 Ok(0)
             }
-            Err(message) => {
+            Err(Failed::Usage(message) | Failed::Environment(message)) => {
                 terminal.error(&message);
                 Ok(1)
             }
+            Err(Failed::Ended(_)) => Ok(1),
         };
     }
     let machine_type = if express { StateMachineType::Express } else { StateMachineType::Standard };
@@ -64,6 +65,13 @@ pub fn diagnose(text: &str, machine_type: StateMachineType) -> Vec<Diagnostic> {
     let catalog = integrations::Catalog;
     let options = CompileOptions { machine_type, catalog: &catalog, ..CompileOptions::default() };
     asl::validate(text, &options).diagnostics
+}
+
+/// The findings that keep a definition from running as a Standard state machine.
+pub fn errors(text: &str) -> Vec<Diagnostic> {
+    let mut found = diagnose(text, StateMachineType::Standard);
+    found.retain(|diagnostic| diagnostic.severity == Severity::Error);
+    found
 }
 
 /// Each finding with its line and a caret below the place.

@@ -107,11 +107,14 @@ impl Server {
     pub async fn shutdown(self) {
         // The listener may have ended already.
         let _ = self.stop.send(true);
-        let _ = self.listener.await;
-        self.services.shutdown().await;
+        // Side by side, since open long polls end when their service does.
+        let _ = tokio::join!(self.listener, self.services.shutdown());
         self.runtime.shutdown().await;
     }
 }
+
+/// Names under which container engines let containers reach the host.
+const CONTAINER_HOSTS: [&str; 2] = ["host.docker.internal", "host.containers.internal"];
 
 /// An address that a client on this machine can dial.
 fn reachable(address: SocketAddr) -> SocketAddr {
@@ -135,7 +138,8 @@ fn listen(
         let front = front.clone();
         async move { front.handle(request, peer).await }
     };
-    services::server::serve(listener, AllowedHosts::loopback(), handler, stop)
+    let allowed = CONTAINER_HOSTS.iter().fold(AllowedHosts::loopback(), |allowed, name| allowed.with(name));
+    services::server::serve(listener, allowed, handler, stop)
 }
 
 impl Front {

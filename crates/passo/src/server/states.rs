@@ -7,7 +7,7 @@ use bytes::Bytes;
 use runtime::Scope;
 use serde_json::json;
 use services::Services;
-use services::wire::{Access, CallContext, Decision};
+use services::wire::{Access, CallContext, Protocol};
 
 /// The API for calls from inside the process; attached once the runtime, which needs the transport first, is open.
 #[derive(Clone, Default)]
@@ -49,10 +49,8 @@ async fn answer(
     context: &CallContext,
     request: http::Request<Bytes>,
 ) -> http::Response<Bytes> {
-    for access in accesses(&request) {
-        if let Decision::Denied { message } = services.authorize(&context.principal, &access) {
-            return refusal(400, "AccessDeniedException", &message);
-        }
+    if let Err(error) = services.check(context, "states", Protocol::AwsJson10, accesses(&request)) {
+        return refusal(error.status.as_u16(), &error.code, &error.message);
     }
     let scope = Scope { account: context.principal.account().into(), region: context.region.as_str().into() };
     let caller = Caller { scope, request_id: uuid::Uuid::new_v4().to_string() };
