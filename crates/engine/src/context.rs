@@ -29,7 +29,11 @@ impl Turn<'_> {
             Some(Value::Object(context)) => context,
             _ => self.execution.unchanging_context(),
         };
-        self.execution.context(kept, id, moment)
+        let context = self.execution.context(kept, id, moment);
+        match (&self.trial, self.execution.frame(id).and_then(Frame::visit)) {
+            (Some(trial), Some(visit)) => trial.context(context, &visit.input, moment),
+            _ => context,
+        }
     }
 }
 

@@ -90,7 +90,9 @@ impl<'a> Turn<'a> {
     /// The state's input after InputPath.
     pub fn effective_input(&mut self, site: Site<'a>) -> Result<Payload, Fault> {
         let input = self.visit(site.frame).input.clone();
-        self.select(site, &site.state.flow.input_path, "InputPath", &input)
+        let effective = self.select(site, &site.state.flow.input_path, "InputPath", &input)?;
+        self.note(|inspection| inspection.after_input_path = Some(effective.clone()));
+        Ok(effective)
     }
 
     /// The input of the state's work: Parameters or Arguments over the effective input.
@@ -100,10 +102,12 @@ impl<'a> Turn<'a> {
         effective: &Payload,
         moment: Moment,
     ) -> Result<Payload, Fault> {
-        match &site.state.flow.arguments {
-            None => Ok(effective.clone()),
-            Some(template) => self.template(site, template, Sight { moment, ..Sight::of(effective) }),
-        }
+        let arguments = match &site.state.flow.arguments {
+            None => effective.clone(),
+            Some(template) => self.template(site, template, Sight { moment, ..Sight::of(effective) })?,
+        };
+        self.note(|inspection| inspection.after_arguments = Some(arguments.clone()));
+        Ok(arguments)
     }
 
     /// Output and assignments of a state whose work gave a result.
@@ -135,7 +139,9 @@ impl<'a> Turn<'a> {
             Some(template) => self.template(site, template, Sight::of(&result))?,
             None => result,
         };
+        self.note(|inspection| inspection.after_result_selector = Some(selected.clone()));
         let merged = self.merge(site, &flow.result_path, selected)?;
+        self.note(|inspection| inspection.after_result_path = Some(merged.clone()));
         let output = self.select(site, &flow.output_path, "OutputPath", &merged)?;
         Ok(Passed { output, assigned })
     }

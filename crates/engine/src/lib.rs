@@ -23,6 +23,7 @@ pub mod start;
 mod states;
 pub mod step;
 pub mod token;
+pub mod trial;
 mod turn;
 mod variables;
 

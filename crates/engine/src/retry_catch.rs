@@ -72,11 +72,13 @@ impl<'a> Turn<'a> {
         let matching = |retrier: &Retrier| matches(&retrier.error_equals, failure, also);
         let Some(index) = retriers.iter().position(matching) else { return false };
         let retrier = &retriers[index];
+        self.note(|inspection| inspection.retry_index = Some(index));
         let used = self.visit(site.frame).retries.get(index).copied().unwrap_or(0);
         if u64::from(used) >= retrier.max_attempts {
             return false;
         }
         let mut delay = delay_of(retrier, used);
+        self.note(|inspection| inspection.retry_delay = Some(delay));
         if retrier.full_jitter {
             let share = (self.entropy.next_u64() >> 11) as f64 / (1u64 << 53) as f64;
             delay = delay.mul_f64(share);
@@ -102,8 +104,13 @@ impl<'a> Turn<'a> {
     /// Leaves the state by a catcher, or gives back the failure that nothing caught: the same, or the catcher's own.
     fn catch(&mut self, site: Site<'a>, failure: Failure, also: Option<&'static str>) -> Option<Failure> {
         let catchers = handlers(site).1;
-        let catcher = catchers.iter().find(|catcher| matches(&catcher.error_equals, &failure, also));
-        let Some(catcher) = catcher else { return Some(failure) };
+        let matching = |catcher: &Catcher| matches(&catcher.error_equals, &failure, also);
+        let Some(index) = catchers.iter().position(matching) else { return Some(failure) };
+        self.note(|inspection| {
+            inspection.catch_index = Some(index);
+            inspection.caught = Some(failure.clone());
+        });
+        let catcher = &catchers[index];
         match self.caught(site, catcher, &failure) {
             Ok(()) => None,
             Err(fault) => Some(self.raise(site, fault)),

@@ -88,6 +88,7 @@ pub fn step_with(
         effects: Vec::new(),
         context: None,
         preconditions,
+        trial: None,
     };
     let outcome = match turn.accept(input.kind) {
         Ok(()) => Outcome::Accepted,

@@ -21,6 +21,7 @@ use crate::lineage;
 use crate::start::{Failure, Start};
 use crate::states;
 use crate::step::Preconditions;
+use crate::trial::Notes;
 
 /// One turn.
 pub(crate) struct Turn<'a> {
@@ -34,6 +35,8 @@ pub(crate) struct Turn<'a> {
     pub context: Option<Value>,
     /// What must hold before a task may be scheduled.
     pub preconditions: &'a dyn Preconditions,
+    /// What a trial wants to know; none in an execution.
+    pub trial: Option<Notes>,
 }
 
 /// A frame in a state: where the work of a state type happens.
@@ -236,6 +239,7 @@ impl<'a> Turn<'a> {
     pub fn exit(&mut self, site: Site<'a>, passed: Passed, next: Option<StateId>) -> Result<(), Fault> {
         self.check_size(&passed.output, &site.state.name)?;
         self.check_variables(site, &passed.assigned)?;
+        self.note(|inspection| inspection.assigned.clone_from(&passed.assigned));
         let kind = EventKind::StateExited {
             name: Arc::clone(&site.state.name),
             state_type: state_type(site.state),

@@ -29,10 +29,12 @@ pub(crate) fn begin<'a>(turn: &mut Turn<'a>, site: Site<'a>, map: &'a Map) -> Re
             dynamic::integer(dynamic, "MaxConcurrency", view, entropy)
         })?,
     };
+    turn.note(|inspection| inspection.max_concurrency = Some(max_concurrency));
     let items = match map.item_reader {
         Some(_) => None,
         None => Some(items_of(turn, site, map, &input)?),
     };
+    turn.note(|inspection| inspection.after_items_path.clone_from(&items));
     let length = items.as_ref().map_or(0, length_of);
     let distributed = map.mode != MapMode::Inline;
     let max_concurrency = match (distributed, max_concurrency) {
@@ -56,14 +58,16 @@ pub(crate) fn begin<'a>(turn: &mut Turn<'a>, site: Site<'a>, map: &'a Map) -> Re
 
 fn check_tolerance<'a>(turn: &mut Turn<'a>, site: Site<'a>, map: &Map, input: &Payload) -> Result<(), Fault> {
     if let Some(dynamic) = &map.tolerated_failure_count {
-        turn.look(site, dynamic, Sight::of(input), |view, entropy| {
+        let count = turn.look(site, dynamic, Sight::of(input), |view, entropy| {
             dynamic::integer(dynamic, "ToleratedFailureCount", view, entropy)
         })?;
+        turn.note(|inspection| inspection.tolerated_failure_count = Some(count));
     }
     if let Some(dynamic) = &map.tolerated_failure_percentage {
-        turn.look(site, dynamic, Sight::of(input), |view, entropy| {
+        let percentage = turn.look(site, dynamic, Sight::of(input), |view, entropy| {
             dynamic::percentage(dynamic, "ToleratedFailurePercentage", view, entropy)
         })?;
+        turn.note(|inspection| inspection.tolerated_failure_percentage = Some(percentage));
     }
     Ok(())
 }
