@@ -169,6 +169,9 @@ pub(crate) fn find(service: &str) -> Option<&'static Optimized> {
     SERVICES.iter().find(|candidate| candidate.name == service)
 }
 
+/// Who starts the tasks of `ecs:runTask.sync`, as AWS marks them.
+pub(crate) const STARTED_BY: &str = "AWS Step Functions";
+
 /// What a call knows of the execution it is made for.
 pub(crate) struct Caller<'a> {
     pub execution_arn: &'a str,
@@ -188,7 +191,7 @@ pub(crate) fn shape_arguments(
             arguments.insert("Payload".into(), payload.unwrap_or_else(|| json!({})).to_string().into());
         }
         "ecs" if pattern != Pattern::RequestResponse => {
-            arguments.entry("StartedBy").or_insert_with(|| "AWS Step Functions".into());
+            arguments.entry("StartedBy").or_insert_with(|| STARTED_BY.into());
         }
         "states" => {
             let input = arguments.get("Input").filter(|input| !input.is_null()).cloned();

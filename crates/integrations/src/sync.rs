@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 
 use crate::failure::Failure;
 use crate::naming::from_native;
-use crate::task::{Call, Integrations, Plan, Report, Stage, pascal_keys, plan};
+use crate::optimized::STARTED_BY;
+use crate::task::{Call, Integrations, Plan, Report, Stage, attempt_uuid, pascal_keys, plan};
 
 /// Services whose jobs can be waited for.
 pub(crate) const SUPPORTED: [&str; 2] = ["ecs", "states"];
@@ -133,8 +134,16 @@ fn sibling(call: &Call, action: &str) -> Option<Plan> {
     Some(Plan { operation: started.operation.service.action(action)?, ..started })
 }
 
-pub(crate) async fn cancel(integrations: &Integrations, call: &Call, handle: &Value) {
-    let ResourceKind::Service { service, .. } = &call.resource.kind else { return };
+pub(crate) async fn cancel(integrations: &Integrations, call: &Call, handle: Option<&Value>) {
+    let ResourceKind::Service { service, pattern, .. } = &call.resource.kind else { return };
+    if !matches!(pattern, Pattern::Sync | Pattern::Sync2) || !SUPPORTED.contains(&&**service) {
+        return;
+    }
+    let handle = match handle {
+        Some(handle) => handle.clone(),
+        None if &**service == "ecs" => find_tasks(integrations, call).await,
+        None => find_execution(call),
+    };
     if &**service != "ecs" {
         let parameters = json!({ "executionArn": handle["executionArn"] });
         look(integrations, call, "stopExecution", &parameters).await;
@@ -145,6 +154,38 @@ pub(crate) async fn cancel(integrations: &Integrations, call: &Call, handle: &Va
             json!({ "cluster": handle["cluster"], "task": task, "reason": "The execution was stopped" });
         look(integrations, call, "stopTask", &without_nulls(parameters)).await;
     }
+}
+
+/// The nested execution that this attempt starts: by the name given, or by the one that the attempt's id makes.
+fn find_execution(call: &Call) -> Value {
+    let arguments = call.arguments.value();
+    let made = attempt_uuid(&call.identity.invocation_id);
+    let name = arguments["Name"].as_str().unwrap_or(&made);
+    json!({ "executionArn": nested_execution_arn(arguments["StateMachineArn"].as_str().unwrap_or_default(), name) })
+}
+
+/// ARN of a machine's execution with this name; none for what is no machine.
+pub(crate) fn nested_execution_arn(machine: &str, name: &str) -> Option<String> {
+    let (head, tail) = machine.split_once(":stateMachine:")?;
+    let machine = tail.split(':').next()?;
+    Some(format!("{head}:execution:{machine}:{name}"))
+}
+
+/// Running tasks that this attempt started: embedded ECS shows the id of the invocation among a task's attributes.
+async fn find_tasks(integrations: &Integrations, call: &Call) -> Value {
+    let cluster = &call.arguments.value()["Cluster"];
+    let parameters = without_nulls(json!({ "cluster": cluster, "startedBy": STARTED_BY }));
+    let listed = look(integrations, call, "listTasks", &parameters).await.unwrap_or_default();
+    let parameters = without_nulls(json!({ "cluster": cluster, "tasks": listed["TaskArns"] }));
+    let described = look(integrations, call, "describeTasks", &parameters).await.unwrap_or_default();
+    let ours = |task: &&Value| {
+        task["Attributes"].as_array().into_iter().flatten().any(|attribute| {
+            attribute["Name"] == "passo.invocation-id" && attribute["Value"] == *call.identity.invocation_id
+        })
+    };
+    let tasks = described["Tasks"].as_array().into_iter().flatten().filter(ours);
+    let tasks: Vec<&Value> = tasks.map(|task| &task["TaskArn"]).collect();
+    json!({ "cluster": cluster, "tasks": tasks })
 }
 
 fn without_nulls(mut value: Value) -> Value {

@@ -65,6 +65,7 @@ pub struct Integrations {
 }
 
 /// A service call prepared from a resource.
+#[derive(Clone, Copy)]
 pub(crate) struct Plan {
     pub operation: Operation<'static>,
     pub dialect: Dialect,
@@ -75,6 +76,16 @@ impl Integrations {
     /// Over this transport.
     pub fn new(transport: Arc<dyn Transport>) -> Integrations {
         Integrations { transport }
+    }
+
+    /// Why arguments cannot even be sent, in AWS's words.
+    pub fn check(&self, resource: &Resource, arguments: &Payload) -> Result<(), String> {
+        let ResourceKind::Service { service, action, pattern } = &resource.kind else { return Ok(()) };
+        let Some(plan) = plan(service, action) else { return Ok(()) };
+        let caller = Caller { execution_arn: "", state_machine_arn: "" };
+        let shaped = shaped(arguments, &plan, service, *pattern, &caller);
+        let Some(shape) = plan.operation.input() else { return Ok(()) };
+        to_native(shape, &shaped).map(drop).map_err(|problems| unusable(arguments, &problems))
     }
 
     /// Starts one attempt and, unless it waits for a job or a callback, finishes it.
@@ -94,8 +105,9 @@ impl Integrations {
         sync::observe(self, call, handle).await
     }
 
-    /// Asks for a submitted job to be stopped; best effort, as on AWS.
-    pub async fn cancel(&self, call: &Call, handle: &Value) {
+    /// Asks for a job to be stopped; best effort, as on AWS. Without a handle (a crash came between the start and its
+    /// record) the job is found by the attempt's id, or there is none.
+    pub async fn cancel(&self, call: &Call, handle: Option<&Value>) {
         sync::cancel(self, call, handle).await;
     }
 
@@ -115,9 +127,12 @@ impl Integrations {
     async fn run_service(&self, call: &Call, plan: &Plan, service: &str, pattern: Pattern) -> Report {
         let parameters = match native_parameters(call, plan, service, pattern) {
             Ok(parameters) => parameters,
-            Err(problems) => return Report::Failed(unusable(&call.arguments, &problems), Stage::Start),
+            Err(problems) => {
+                let failure = Failure::new("States.Runtime", unusable(&call.arguments, &problems));
+                return Report::Failed(failure, Stage::Start);
+            }
         };
-        let (native, response) = match self.exchange(call, plan, &parameters).await {
+        let (native, response) = match self.exchange_once(call, plan, service, &parameters).await {
             Ok(answer) => answer,
             Err(failure) => return Report::Failed(failure, stage(pattern)),
         };
@@ -132,6 +147,33 @@ impl Integrations {
                 Ok(handle) => Report::Submitted { output, handle },
                 Err(failure) => Report::Failed(failure, Stage::Run),
             },
+        }
+    }
+
+    /// As [`Integrations::exchange`]; a nested execution that an earlier delivery of the same attempt started (and that may
+    /// have ended since) is answered, not refused.
+    async fn exchange_once(
+        &self,
+        call: &Call,
+        plan: &Plan,
+        service: &str,
+        parameters: &Value,
+    ) -> Result<(Value, http::Response<Bytes>), Failure> {
+        let answer = self.exchange(call, plan, parameters).await;
+        let ours = service == "states" && parameters["name"] == attempt_uuid(&call.identity.invocation_id);
+        let taken = |failure: &Failure| {
+            failure.error.as_deref() == Some("StepFunctions.ExecutionAlreadyExistsException")
+        };
+        match answer {
+            Err(failure) if ours && taken(&failure) => {
+                let machine = parameters["stateMachineArn"].as_str().unwrap_or_default();
+                let name = parameters["name"].as_str().unwrap_or_default();
+                let Some(arn) = sync::nested_execution_arn(machine, name) else { return Err(failure) };
+                let describe = plan.operation.service.action("describeExecution");
+                let Some(operation) = describe else { return Err(failure) };
+                self.exchange(call, &Plan { operation, ..*plan }, &json!({ "executionArn": arn })).await
+            }
+            answer => answer,
         }
     }
 
@@ -174,13 +216,12 @@ fn unsupported(resource: &str) -> Report {
 }
 
 /// Recorded: the whole list stands in brackets after the parameters.
-fn unusable(arguments: &Payload, problems: &[String]) -> Failure {
-    let cause = format!(
+fn unusable(arguments: &Payload, problems: &[String]) -> String {
+    format!(
         "The Parameters '{}' could not be used to start the Task: [{}]",
         arguments.text(),
         problems.join(", ")
-    );
-    Failure::new("States.Runtime", cause)
+    )
 }
 
 /// The operation behind a service integration; none if there is none.
@@ -196,22 +237,36 @@ pub(crate) fn plan(service: &str, action: &str) -> Option<Plan> {
     Some(Plan { operation, dialect: optimized.dialect, optimized: Some(optimized) })
 }
 
+/// Arguments after the service's own way with them.
+fn shaped(arguments: &Payload, plan: &Plan, service: &str, pattern: Pattern, caller: &Caller<'_>) -> Value {
+    let mut arguments = arguments.value().clone();
+    if let (Some(object), Some(_)) = (arguments.as_object_mut(), plan.optimized) {
+        shape_arguments(service, object, pattern, caller);
+    }
+    arguments
+}
+
 fn native_parameters(
     call: &Call,
     plan: &Plan,
     service: &str,
     pattern: Pattern,
 ) -> Result<Value, Vec<String>> {
-    let mut arguments = call.arguments.value().clone();
-    if let (Some(object), Some(_)) = (arguments.as_object_mut(), plan.optimized) {
-        let caller =
-            Caller { execution_arn: &call.execution_arn, state_machine_arn: &call.state_machine_arn };
-        shape_arguments(service, object, pattern, &caller);
-    }
+    let caller = Caller { execution_arn: &call.execution_arn, state_machine_arn: &call.state_machine_arn };
+    let arguments = shaped(&call.arguments, plan, service, pattern, &caller);
     let Some(shape) = plan.operation.input() else { return Ok(Value::Object(Map::new())) };
     let mut native = to_native(shape, &arguments)?;
-    fill_idempotency_token(&mut native, plan.operation, &call.identity.invocation_id);
+    let id = &call.identity.invocation_id;
+    fill_idempotency_token(&mut native, plan.operation, id);
+    if let Some(members) = native.as_object_mut().filter(|_| service == "states") {
+        members.entry("name").or_insert_with(|| attempt_uuid(id).into());
+    }
     Ok(native)
+}
+
+/// A UUID that is the same at every delivery of an attempt.
+pub(crate) fn attempt_uuid(invocation_id: &str) -> String {
+    uuid::Builder::from_md5_bytes(Md5::digest(invocation_id).into()).into_uuid().to_string()
 }
 
 /// Members that the model marks as idempotency tokens carry the attempt's id, so that a redelivery does nothing twice.
@@ -219,8 +274,7 @@ fn fill_idempotency_token(native: &mut Value, operation: Operation<'_>, invocati
     let Some(members) = native.as_object_mut() else { return };
     for (name, member) in operation.input().into_iter().flat_map(|shape| shape.members()) {
         if member.reference["idempotencyToken"].as_bool() == Some(true) && !members.contains_key(name) {
-            let token = uuid::Builder::from_md5_bytes(Md5::digest(invocation_id).into()).into_uuid();
-            members.insert(name.to_string(), token.to_string().into());
+            members.insert(name.to_string(), attempt_uuid(invocation_id).into());
         }
     }
 }

@@ -79,7 +79,7 @@ fn strip(value: &Value) -> Value {
 fn strip_members(members: &Map<String, Value>) -> Map<String, Value> {
     members
         .iter()
-        .filter(|(name, value)| !(PROSE.contains(&name.as_str()) && !value.is_object()))
+        .filter(|(name, value)| !PROSE.contains(&name.as_str()) || value.is_object())
         .map(|(name, value)| (name.clone(), strip(value)))
         .collect()
 }

@@ -1,17 +1,76 @@
-//! Map Runs. Distributed Maps do not run yet, so no Map Run exists.
+//! Map Runs.
 
-use runtime::Error;
+use runtime::{MapRunDescription, UpdateMapRun};
+use serde_json::{Value, json};
 
-use super::{Answer, page};
+use super::{Answer, Shown, nothing, page};
 use crate::Api;
-use crate::error::ApiError;
 use crate::fields::Fields;
 
-pub(super) async fn run(api: &Api, action: &str, fields: &Fields<'_>) -> Answer {
-    if action == "ListMapRuns" {
-        api.runtime.describe_execution(fields.text("executionArn")).await?;
-        return Ok(page("mapRuns", Vec::new(), None));
-    }
-    let arn = fields.shared("mapRunArn").unwrap_or_default();
-    Err(ApiError::from(Error::reference_not_found(&arn)))
+pub(super) async fn list(api: &Api, fields: &Fields<'_>) -> Answer {
+    let listed = api.runtime.list_map_runs(fields.text("executionArn")).await?;
+    let items = listed.iter().map(|run| {
+        Shown::new()
+            .with("executionArn", &*run.execution_arn)
+            .with("mapRunArn", &*run.map_run_arn)
+            .with("stateMachineArn", &*run.state_machine_arn)
+            .date("startDate", run.start_date)
+            .maybe_date("stopDate", run.stop_date)
+            .done()
+    });
+    // An execution has few Map Runs: they are one page.
+    Ok(page("mapRuns", items.collect(), None))
+}
+
+pub(super) async fn describe(api: &Api, fields: &Fields<'_>) -> Answer {
+    let run = api.runtime.describe_map_run(fields.text("mapRunArn")).await?;
+    let thresholds = &run.thresholds;
+    let percentage = thresholds.tolerated_failure_millionths.unwrap_or(0) as f64 / 1_000_000.0;
+    Ok(Shown::new()
+        .with("mapRunArn", &*run.map_run_arn)
+        .with("executionArn", &*run.execution_arn)
+        .with("status", run.status.as_str())
+        .date("startDate", run.start_date)
+        .maybe_date("stopDate", run.stop_date)
+        .with("maxConcurrency", thresholds.max_concurrency)
+        .with("toleratedFailureCount", thresholds.tolerated_failure_count.unwrap_or(0))
+        .with("toleratedFailurePercentage", percentage)
+        .with("itemCounts", counts(&run, Counted::Items))
+        .with("executionCounts", counts(&run, Counted::Executions))
+        .with("redriveCount", run.redrive_count)
+        .done())
+}
+
+#[derive(Clone, Copy)]
+enum Counted {
+    Items,
+    Executions,
+}
+
+fn counts(run: &MapRunDescription, counted: Counted) -> Value {
+    let counts = match counted {
+        Counted::Items => &run.items,
+        Counted::Executions => &run.executions,
+    };
+    let known = counts.running + counts.succeeded + counts.failed + counts.timed_out + counts.aborted;
+    json!({
+        "pending": counts.total.saturating_sub(known),
+        "running": counts.running,
+        "succeeded": counts.succeeded,
+        "failed": counts.failed,
+        "timedOut": counts.timed_out,
+        "aborted": counts.aborted,
+        "total": counts.total,
+        "resultsWritten": counts.results_written,
+    })
+}
+
+pub(super) async fn update(api: &Api, fields: &Fields<'_>) -> Answer {
+    let update = UpdateMapRun {
+        max_concurrency: fields.number("maxConcurrency"),
+        tolerated_failure_count: fields.number("toleratedFailureCount"),
+        tolerated_failure_percentage: fields.get("toleratedFailurePercentage").and_then(Value::as_f64),
+    };
+    api.runtime.update_map_run(fields.text("mapRunArn"), update).await?;
+    Ok(nothing())
 }

@@ -59,7 +59,9 @@ pub(crate) async fn run(
         "SendTaskSuccess" => tasks::success(api, caller, fields).await,
         "SendTaskFailure" => tasks::failure(api, caller, fields).await,
         "SendTaskHeartbeat" => tasks::heartbeat(api, caller, fields).await,
-        "ListMapRuns" | "DescribeMapRun" | "UpdateMapRun" => map_runs::run(api, action, fields).await,
+        "ListMapRuns" => map_runs::list(api, fields).await,
+        "DescribeMapRun" => map_runs::describe(api, fields).await,
+        "UpdateMapRun" => map_runs::update(api, fields).await,
         _ => Err(ApiError::new("UnsupportedOperationException", format!("{action} is not supported yet"))),
     }
 }

@@ -104,6 +104,18 @@ pub enum MapRunStatus {
     Aborted,
 }
 
+impl MapRunStatus {
+    /// AWS's word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            MapRunStatus::Running => "RUNNING",
+            MapRunStatus::Succeeded => "SUCCEEDED",
+            MapRunStatus::Failed => "FAILED",
+            MapRunStatus::Aborted => "ABORTED",
+        }
+    }
+}
+
 record_enum!(MapRunStatus { 0 => Running, 1 => Succeeded, 2 => Failed, 3 => Aborted });
 
 /// One fact of a Map Run.

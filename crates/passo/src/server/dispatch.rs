@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use asl::payload::Payload;
+use asl::program::Resource;
 use engine::Failure;
 use integrations::{Call, Identity, Integrations, Observation, Report, Stage};
 use runtime::{BoxFuture, CancelReport, Dispatch, TaskCall, TaskReport};
@@ -69,6 +70,10 @@ fn task_report(report: Report) -> TaskReport {
 }
 
 impl Dispatch for Tasks {
+    fn check(&self, resource: &Resource, arguments: &Payload) -> Result<(), String> {
+        self.integrations.check(resource, arguments)
+    }
+
     fn run(&self, call: TaskCall) -> BoxFuture<'_, TaskReport> {
         Box::pin(async move { task_report(self.integrations.run(&call_of(call)).await) })
     }
@@ -79,9 +84,8 @@ impl Dispatch for Tasks {
 
     fn cancel(&self, call: TaskCall, handle: Option<Payload>) -> BoxFuture<'_, CancelReport> {
         Box::pin(async move {
-            if let Some(handle) = handle {
-                self.integrations.cancel(&call_of(call), handle.value()).await;
-            }
+            let handle = handle.as_ref().map(Payload::value).filter(|handle| !handle.is_null());
+            self.integrations.cancel(&call_of(call), handle).await;
             CancelReport::Done
         })
     }

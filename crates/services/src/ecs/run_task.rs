@@ -229,6 +229,7 @@ fn build(call: &Call<'_>, definition: &Value, cluster: &str, count: u64) -> Resu
             created_ms: now,
             started_ms: None,
             stopping_ms: None,
+            invocation_id: call.context.invocation_id.clone(),
             execution_stopped_ms: None,
             stopped_ms: None,
             version: 1,

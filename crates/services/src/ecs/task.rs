@@ -57,6 +57,9 @@ pub(super) struct Task {
     pub created_ms: i64,
     pub started_ms: Option<i64>,
     pub stopping_ms: Option<i64>,
+    /// Id of the invocation that started it, by which a caller that lost the answer finds it again.
+    #[serde(default)]
+    pub invocation_id: Option<String>,
     pub execution_stopped_ms: Option<i64>,
     pub stopped_ms: Option<i64>,
     pub version: u64,
@@ -89,6 +92,9 @@ impl Task {
         if let (Some(mode), Some(reason)) = (self.mode, &self.mode_reason) {
             attributes.push(json!({"name": "passo.mode", "value": mode.name()}));
             attributes.push(json!({"name": "passo.mode-reason", "value": reason}));
+        }
+        if let Some(id) = &self.invocation_id {
+            attributes.push(json!({"name": "passo.invocation-id", "value": id}));
         }
         let mut shape = Map::new();
         let mut set = |name: &str, value: Value| {
