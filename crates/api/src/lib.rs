@@ -25,6 +25,21 @@ pub struct Surroundings {
     pub catalog: Arc<dyn asl::resource::ResourceCatalog + Send + Sync>,
     /// Is there a log group with this ARN (without `:*`)?
     pub log_group_exists: Arc<dyn Fn(String) -> BoxFuture<'static, bool> + Send + Sync>,
+    /// Why a role cannot be used so, in AWS's words; none when it can.
+    pub role_refusal: Arc<dyn Fn(RoleUse) -> BoxFuture<'static, Option<String>> + Send + Sync>,
+}
+
+/// What a state machine asks of its role, beyond the calls of its tasks.
+#[derive(Clone, Debug)]
+pub struct RoleUse {
+    /// Account and region of the state machine.
+    pub scope: Scope,
+    /// The role.
+    pub role_arn: String,
+    /// `Resource` of all its Task states, as written.
+    pub resources: Vec<String>,
+    /// Whether its executions are logged.
+    pub logs: bool,
 }
 
 /// Who calls, from the request's signature.

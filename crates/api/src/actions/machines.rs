@@ -6,7 +6,7 @@ use asl::program::StateMachineType;
 use runtime::{CreateStateMachine, StateMachineDescription, StateMachineStatus, UpdateStateMachine};
 use serde_json::{Map, Value, json};
 
-use super::{Answer, Shown, nothing, page};
+use super::{Answer, Shown, nothing, page, roles};
 use crate::error::ApiError;
 use crate::fields::Fields;
 use crate::{Api, Caller};
@@ -29,6 +29,7 @@ pub(super) fn type_name(machine_type: StateMachineType) -> &'static str {
 pub(super) async fn create(api: &Api, caller: &Caller, fields: &Fields<'_>) -> Answer {
     check_version_description(fields)?;
     check_log_group(api, fields).await?;
+    roles::check_created(api, caller, fields).await?;
     let request = CreateStateMachine {
         name: fields.text("name").into(),
         definition: fields.text("definition").into(),
@@ -49,9 +50,10 @@ pub(super) async fn create(api: &Api, caller: &Caller, fields: &Fields<'_>) -> A
         .done())
 }
 
-pub(super) async fn update(api: &Api, fields: &Fields<'_>) -> Answer {
+pub(super) async fn update(api: &Api, caller: &Caller, fields: &Fields<'_>) -> Answer {
     check_version_description(fields)?;
     check_log_group(api, fields).await?;
+    roles::check_updated(api, caller, fields).await?;
     let request = UpdateStateMachine {
         definition: fields.shared("definition"),
         role_arn: fields.shared("roleArn"),

@@ -5,6 +5,7 @@ mod aliases;
 mod executions;
 mod machines;
 mod map_runs;
+mod roles;
 mod tasks;
 mod validate;
 mod versions;
@@ -27,7 +28,7 @@ pub(crate) async fn run(
 ) -> Answer {
     match action {
         "CreateStateMachine" => machines::create(api, caller, fields).await,
-        "UpdateStateMachine" => machines::update(api, fields).await,
+        "UpdateStateMachine" => machines::update(api, caller, fields).await,
         "DescribeStateMachine" => machines::describe(api, fields).await,
         "DescribeStateMachineForExecution" => machines::describe_for_execution(api, fields).await,
         "ListStateMachines" => machines::list(api, caller, fields).await,

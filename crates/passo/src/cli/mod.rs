@@ -132,6 +132,9 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let terminal = Terminal::detect();
     logging(&cli.command);
+    if let Err(failed) = arm_failpoint() {
+        return report(&terminal, &failed);
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return report(&terminal, &Failed::Environment(format!("cannot start: {error}"))),
@@ -155,6 +158,19 @@ fn report(terminal: &Terminal, failed: &Failed) -> ExitCode {
         Failed::Usage(message) | Failed::Environment(message) => terminal.error(message),
     }
     ExitCode::from(failed.code())
+}
+
+/// `PASSO_FAILPOINT=NAME[:N]` makes the process die at the N-th passage of a named point, for tests of recovery.
+fn arm_failpoint() -> Result<(), Failed> {
+    let Some(text) = std::env::var("PASSO_FAILPOINT").ok().filter(|text| !text.is_empty()) else {
+        return Ok(());
+    };
+    let parsed: Result<runtime::failpoint::Failpoint, _> = text.parse();
+    let known = runtime::failpoint::NAMES.join(", ");
+    let failpoint =
+        parsed.map_err(|error| Failed::Usage(format!("PASSO_FAILPOINT: {error}; known: {known}")))?;
+    runtime::failpoint::arm(failpoint);
+    Ok(())
 }
 
 /// Logs go to standard error: warnings for `run`, a line for what matters in `serve`. `PASSO_LOG` overrides.

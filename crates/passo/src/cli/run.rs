@@ -218,8 +218,7 @@ async fn deploy(
     let deployed = templates::deploy(template, client, &mut stack, &progress).await;
     terminal.clear_status();
     save(&file, &stack)?;
-    let deployed =
-        deployed.map_err(|error| Failed::Usage(format!("the stack could not be deployed: {error}")))?;
+    let deployed = deployed.map_err(undeployed)?;
     let count = |kind: ChangeKind| deployed.changes.iter().filter(|change| change.kind == kind).count();
     let summary = match deployed.changes.len() {
         0 => format!("{} resources, unchanged", stack.resources.len()),
@@ -233,6 +232,12 @@ async fn deploy(
     };
     terminal.line(&terminal.paint(Style::Dim, &format!("  {:<7} {summary}", "stack")));
     Ok(stack)
+}
+
+fn undeployed(error: templates::TemplateError) -> Failed {
+    let message = format!("the stack could not be deployed: {error}");
+    let unreachable = matches!(error, templates::TemplateError::Unreachable { .. });
+    if unreachable { Failed::Environment(message) } else { Failed::Usage(message) }
 }
 
 fn verb(kind: ChangeKind) -> &'static str {

@@ -6,6 +6,7 @@ mod dispatch;
 mod errors;
 mod local;
 mod observers;
+mod roles;
 mod states;
 mod transport;
 
@@ -87,8 +88,11 @@ impl Server {
         .await?;
         let runtime = Arc::new(runtime);
         machines.attach(&runtime);
-        let surroundings =
-            Surroundings { catalog, log_group_exists: observers::log_group_check(services.clone()) };
+        let surroundings = Surroundings {
+            catalog,
+            log_group_exists: observers::log_group_check(services.clone()),
+            role_refusal: roles::refusal(services.clone()),
+        };
         let api = Api::new(Arc::clone(&runtime), surroundings);
         states.attach(api.clone(), services.clone());
         let info = Info::new(&config, &endpoint, &services).await;
