@@ -49,8 +49,9 @@ pub(crate) async fn observe(integrations: &Integrations, call: &Call, handle: &V
 
 async fn observe_tasks(integrations: &Integrations, call: &Call, handle: &Value) -> Observation {
     let parameters = without_nulls(json!({ "cluster": handle["cluster"], "tasks": handle["tasks"] }));
-    let Some(described) = look(integrations, call, "describeTasks", &parameters).await else {
-        return Observation::Running;
+    let described = match look(integrations, call, "describeTasks", &parameters).await {
+        Ok(described) => described,
+        Err(failure) => return unseen(failure),
     };
     let tasks = described["Tasks"].as_array().cloned().unwrap_or_default();
     if tasks.is_empty() {
@@ -80,8 +81,9 @@ async fn observe_execution(
     pattern: Pattern,
 ) -> Observation {
     let parameters = json!({ "executionArn": handle["executionArn"] });
-    let Some(described) = look(integrations, call, "describeExecution", &parameters).await else {
-        return Observation::Running;
+    let described = match look(integrations, call, "describeExecution", &parameters).await {
+        Ok(described) => described,
+        Err(failure) => return unseen(failure),
     };
     let status = described["Status"].as_str().unwrap_or_default();
     if matches!(status, "RUNNING" | "PENDING_REDRIVE") {
@@ -120,11 +122,23 @@ fn nested_description(described: &Value, pattern: Pattern) -> Value {
     pascal_keys(Value::Object(members.collect()))
 }
 
-/// One describe call in Step Functions' spelling; none when it did not come through (it will be asked again).
-async fn look(integrations: &Integrations, call: &Call, action: &str, parameters: &Value) -> Option<Value> {
-    let plan = sibling(call, action)?;
-    let (native, _) = integrations.exchange(call, &plan, parameters).await.ok()?;
-    Some(from_native(plan.operation.output()?, native))
+/// One call about the job in Step Functions' spelling.
+async fn look(
+    integrations: &Integrations,
+    call: &Call,
+    action: &str,
+    parameters: &Value,
+) -> Result<Value, Failure> {
+    let missing = || Failure::new("States.Runtime", format!("{action} is not in the service's model"));
+    let plan = sibling(call, action).ok_or_else(missing)?;
+    let (native, _) = integrations.exchange(call, &plan, parameters).await?;
+    Ok(from_native(plan.operation.output().ok_or_else(missing)?, native))
+}
+
+/// A look that did not come through is repeated, unless the role may not look at all: that would be waiting for ever.
+fn unseen(failure: Failure) -> Observation {
+    let denied = failure.cause.as_deref().is_some_and(|cause| cause.contains("Error Code: AccessDenied"));
+    if denied { Observation::Ended(Report::Failed(failure, Stage::Run)) } else { Observation::Running }
 }
 
 /// Another operation of the call's service.
@@ -146,13 +160,14 @@ pub(crate) async fn cancel(integrations: &Integrations, call: &Call, handle: Opt
     };
     if &**service != "ecs" {
         let parameters = json!({ "executionArn": handle["executionArn"] });
-        look(integrations, call, "stopExecution", &parameters).await;
+        // A best effort, as on AWS: the job may have ended, or the role may not stop it.
+        let _ = look(integrations, call, "stopExecution", &parameters).await;
         return;
     }
     for task in handle["tasks"].as_array().into_iter().flatten() {
         let parameters =
             json!({ "cluster": handle["cluster"], "task": task, "reason": "The execution was stopped" });
-        look(integrations, call, "stopTask", &without_nulls(parameters)).await;
+        let _ = look(integrations, call, "stopTask", &without_nulls(parameters)).await;
     }
 }
 

@@ -214,6 +214,9 @@ pub(crate) fn mentioned(value: &Value, found: &mut BTreeSet<String>) {
                 Some(("Fn::Sub", argument)) => {
                     let template = argument.as_str().or_else(|| argument[0].as_str()).unwrap_or_default();
                     let names = template.split("${").skip(1).filter_map(|part| part.split('}').next());
+                    // `${!Literal}` is text, and names of the function's own map are no resources.
+                    let names =
+                        names.filter(|name| !name.starts_with('!') && argument[1].get(*name).is_none());
                     found.extend(
                         names.map(|name| name.split('.').next().unwrap_or_default().trim().to_string()),
                     );

@@ -3,6 +3,7 @@
 //! It speaks to whatever [`Client`] reaches and uses only what a customer can call. Everything is checked before the first
 //! call: a resource type that cannot be made is refused by name, with its line, before anything is created.
 
+mod check;
 mod client;
 mod deploy;
 mod document;

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 
+use crate::check;
 use crate::document::Document;
 use crate::error::TemplateError;
 use crate::intrinsics::{Scope, mentioned};
@@ -79,6 +80,8 @@ impl Template {
         let written = written_resources(&document, &scope)?;
         let expanded = sam::expand(written, &document, folder)?;
         let resources = supported(expanded, &document, options, &mut warnings)?;
+        check::references(resources.iter(), &document, &scope)?;
+        check::files(resources.iter(), &document, folder)?;
         let outputs = document.value["Outputs"].as_object().cloned().unwrap_or_default();
         Ok(Template { resources, outputs, scope, folder: folder.to_path_buf(), document, warnings })
     }

@@ -89,7 +89,16 @@ pub async fn run(terminal: &Terminal, arguments: RunArgs) -> Result<(), Failed> 
         (None, None) => String::new(),
     };
     let client = Client::new(&endpoint, &|name| std::env::var(name).ok()).map_err(Failed::Usage)?;
-    let outcome = deployed_and_run(terminal, &arguments, &project, &template, &client, &data, input).await;
+    let work = deployed_and_run(terminal, &arguments, &project, &template, &client, &data, input);
+    let outcome = match &server {
+        None => work.await,
+        Some(server) => tokio::select! {
+            outcome = work => outcome,
+            // Nothing more is acknowledged, so the work would wait for ever.
+            reason = server.fatal() => Err(Failed::Environment(format!("the store failed: {reason}"))),
+        },
+    };
+    terminal.clear_status();
     if let Some(server) = server {
         server.shutdown().await;
     }
