@@ -42,7 +42,7 @@ AT_A_STATE = [
     ("InvokeProcessOrder", "2-default.json", "ProcessOrder", "Lambda.AWSLambdaException", "lambda:InvokeFunction"),
     ("RunWorkers", "1-rule-1.json", None, "ECS.AccessDeniedException", "ecs:RunTask"),
     ("HandRolesToWorkers", "1-rule-1.json", None, "ECS.AccessDeniedException", "iam:PassRole"),
-    ("WatchAndStopWorkers", "1-rule-1.json", None, "ECS.AmazonECSException", "ecs:DescribeTasks"),
+    ("WatchAndStopWorkers", "1-rule-1.json", None, "ECS.AccessDeniedException", "ecs:DescribeTasks"),
     ("ReadAndWriteOrders", "2-default.json", "StoreOrder", "DynamoDB.AmazonDynamoDBException", "dynamodb:PutItem"),
     ("PublishOrders", "2-default.json", "AnnounceOrder", "SNS.AuthorizationErrorException", "SNS:Publish"),
 ]
