@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use crate::diagnostic::{Code, Diagnostic};
 use crate::json::{Kind, Member, Node};
+use crate::payload::Payload;
 use crate::program::{
-    DataFlow, Program, QueryLanguage, State, StateId, StateKind, StateMachineType, Transition, Workflow,
-    WorkflowId,
+    DataFlow, Pattern, Program, QueryLanguage, Resource, ResourceKind, State, StateId, StateKind,
+    StateMachineType, Template, Transition, Workflow, WorkflowId,
 };
 
 use super::CompileOptions;
@@ -262,6 +263,10 @@ impl<'a> Compiler<'a> {
         let flow = self.data_flow(&here, state_type);
         let next = self.next(&here, state_type);
         let references = std::mem::replace(&mut self.references, outer_references);
+        let (kind, mut flow) = (kind?, flow.unwrap_or_default());
+        if let StateKind::Task(task) = &kind {
+            add_implied(&mut flow, &task.resource);
+        }
         Some(State {
             id: here.id,
             path: here.path.clone(),
@@ -269,9 +274,9 @@ impl<'a> Compiler<'a> {
             workflow: scope.workflow,
             query_language: here.language,
             variables: references.into_iter().map(Arc::from).collect(),
-            flow: flow.unwrap_or_default(),
+            flow,
             next: next?,
-            kind: kind?,
+            kind,
         })
     }
 
@@ -401,4 +406,28 @@ impl<'a> Compiler<'a> {
 /// A name as a part of a path, escaped as in a JSON pointer: names may hold slashes, paths must be unique.
 fn segment(name: &str) -> String {
     name.replace('~', "~0").replace('/', "~1")
+}
+
+/// Parameters that AWS adds and shows in TaskScheduled: tasks that are waited for carry who started them.
+fn add_implied(flow: &mut DataFlow, resource: &Resource) {
+    let ResourceKind::Service { service, pattern, .. } = &resource.kind else { return };
+    if &**service != "ecs" || *pattern == Pattern::RequestResponse {
+        return;
+    }
+    let name: Arc<str> = "StartedBy".into();
+    let started_by = || serde_json::Value::from("AWS Step Functions");
+    match flow.arguments.as_mut() {
+        Some(Template::Object(members)) if !members.iter().any(|(known, _)| *known == name) => {
+            members.push((name, Template::Literal(Payload::from_value(started_by()))));
+        }
+        Some(Template::Literal(literal)) => {
+            let mut value = literal.value().clone();
+            if let Some(members) = value.as_object_mut() {
+                members.entry(&*name).or_insert_with(started_by);
+                *literal = Payload::from_value(value);
+            }
+        }
+        Some(Template::Object(_) | Template::Array(_) | Template::Path { .. } | Template::Jsonata { .. })
+        | None => {}
+    }
 }
