@@ -11,6 +11,7 @@ pub mod model;
 
 use std::sync::Arc;
 
+use asl::program::Resource;
 use bytes::Bytes;
 use runtime::{BoxFuture, Runtime, Scope};
 use serde_json::Value;
@@ -18,11 +19,25 @@ use serde_json::Value;
 pub use error::ApiError;
 use fields::Fields;
 
+/// Compares a mocked result with the model of its resource.
+pub type CheckMock = Arc<dyn Fn(&Resource, &Value, MockValidation) -> Result<(), String> + Send + Sync>;
+
+/// `fieldValidationMode` of a mock that is validated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MockValidation {
+    /// Required members must be there.
+    Strict,
+    /// Only members that are there are looked at.
+    Present,
+}
+
 /// What the API asks of its surroundings.
 #[derive(Clone)]
 pub struct Surroundings {
     /// Which resources exist, for ValidateStateMachineDefinition.
     pub catalog: Arc<dyn asl::resource::ResourceCatalog + Send + Sync>,
+    /// What is wrong with a mocked result of a resource, in AWS's words.
+    pub check_mock: CheckMock,
     /// Is there a log group with this ARN (without `:*`)?
     pub log_group_exists: Arc<dyn Fn(String) -> BoxFuture<'static, bool> + Send + Sync>,
     /// Why a role cannot be used so, in AWS's words; none when it can.

@@ -24,6 +24,7 @@ mod runtime;
 pub mod shard;
 mod shell;
 mod tasks;
+mod trial;
 
 pub use clock::{BoxFuture, Clock, SystemClock, TokioClock};
 pub use config::RuntimeConfig;

@@ -7,6 +7,7 @@ mod machines;
 mod map_runs;
 mod roles;
 mod tasks;
+mod test_state;
 mod validate;
 mod versions;
 
@@ -34,6 +35,7 @@ pub(crate) async fn run(
         "ListStateMachines" => machines::list(api, caller, fields).await,
         "DeleteStateMachine" => machines::delete(api, fields).await,
         "ValidateStateMachineDefinition" => validate::validate(api, fields),
+        "TestState" => test_state::test(api, caller, fields).await,
         "TagResource" => machines::tag(api, fields).await,
         "UntagResource" => machines::untag(api, fields).await,
         "ListTagsForResource" => machines::tags(api, fields).await,

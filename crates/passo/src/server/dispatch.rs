@@ -6,8 +6,10 @@ use std::time::Duration;
 use asl::payload::Payload;
 use asl::program::Resource;
 use engine::Failure;
+use integrations::mock::{self, FieldValidation};
 use integrations::{Call, Identity, Integrations, Observation, Report, Stage};
 use runtime::{BoxFuture, CancelReport, Dispatch, TaskCall, TaskReport};
+use serde_json::Value;
 
 /// A job is looked at again after this time, doubled up to the bound.
 const LOOK_AGAIN: Duration = Duration::from_millis(25);
@@ -67,6 +69,19 @@ fn task_report(report: Report) -> TaskReport {
             },
         },
     }
+}
+
+/// A mocked result against the model of its resource.
+pub(super) fn check_mock(
+    resource: &Resource,
+    result: &Value,
+    mode: api::MockValidation,
+) -> Result<(), String> {
+    let mode = match mode {
+        api::MockValidation::Strict => FieldValidation::Strict,
+        api::MockValidation::Present => FieldValidation::Present,
+    };
+    mock::check(resource, result, mode)
 }
 
 impl Dispatch for Tasks {
