@@ -180,6 +180,8 @@ impl Execution {
     fn scheduled(&mut self, event: &Event, task: &TaskScheduled) {
         let at = event.at;
         let activity = task.label.family() == TaskFamily::Activity;
+        // The delay before a retry is over; left in the index it would make the task owed twice.
+        self.forget(event.frame);
         let Some(visit) = self.frame_mut(event.frame).and_then(Frame::visit_mut) else { return };
         visit.work = Work::Task(Box::new(TaskWork {
             task: TaskId(event.seq),

@@ -184,8 +184,9 @@ impl<'a> Turn<'a> {
         let at = self.at;
         let visit = self.execution.frame_mut(frame).and_then(Frame::visit_mut);
         if let Some(Work::Task(work)) = visit.map(|visit| &mut visit.work)
-            && let Some(heartbeat) = work.heartbeat
+            && let (Some(heartbeat), Some(_)) = (work.heartbeat, work.heartbeat_at)
         {
+            // Only a deadline that runs is moved: nobody works on an activity that was not handed out.
             let at = at.plus(heartbeat);
             work.heartbeat_at = Some(at);
             self.effects.push(arm(task.0, TimerKind::Heartbeat, at));

@@ -1,7 +1,5 @@
 //! AWS's quotas, and bytes that no encoder wrote.
 
-mod simulator;
-
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
@@ -11,20 +9,20 @@ use asl::timestamp::Timestamp;
 use engine::{EventKind, Execution, Failure, Finished, Input, InputKind, record};
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use simulator::{Mode, Script, World, start_of};
+use testkit::{Interpreter, Mode, Script, start_of};
 
 fn finished(definition: &Value, scripts: BTreeMap<String, VecDeque<Script>>) -> Option<Finished> {
     let definition = definition.to_string();
     let program = asl::compile_stored(&definition, StateMachineType::Standard).expect("a definition");
-    let mut world = World::new(
+    let mut interpreter = Interpreter::new(
         &program,
         start_of(Payload::empty_object(), StateMachineType::Standard),
         scripts,
         Mode::Live,
     );
-    world.run(1_000);
-    world.check_history();
-    world.execution.finished().cloned()
+    interpreter.run(1_000).expect("the laws hold");
+    interpreter.check_end().expect("the laws hold");
+    interpreter.execution.finished().cloned()
 }
 
 #[test]
@@ -82,11 +80,11 @@ fn an_express_execution_times_out_after_five_minutes() {
     let program =
         asl::compile_stored(&definition.to_string(), StateMachineType::Express).expect("a definition");
     let start = start_of(Payload::empty_object(), StateMachineType::Express);
-    let mut world = World::new(&program, start, BTreeMap::new(), Mode::RestartAfterEveryEvent);
-    world.run(100);
-    let ended = world.execution.ended_at().expect("an end").since(world.execution.started_at());
+    let mut interpreter = Interpreter::new(&program, start, BTreeMap::new(), Mode::RestartAfterEveryEvent);
+    interpreter.run(100).expect("the laws hold");
+    let ended = interpreter.execution.ended_at().expect("an end").since(interpreter.execution.started_at());
     assert_eq!(ended.as_secs(), 300);
-    assert_eq!(world.execution.finished(), Some(&Finished::TimedOut(Failure::named("States.Timeout"))));
+    assert_eq!(interpreter.execution.finished(), Some(&Finished::TimedOut(Failure::named("States.Timeout"))));
 }
 
 proptest! {

@@ -6,8 +6,6 @@
 //! Script lines: `State ok {output}`, `State failed {"error","cause"}`, `State submitted {answer} ok {output}`,
 //! `State silent`; `State after 5 ok …` waits first; `@10 stop {"error","cause"}` and `@10 redrive` come from outside.
 
-mod simulator;
-
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -15,7 +13,7 @@ use std::path::{Path, PathBuf};
 use asl::payload::Payload;
 use asl::program::StateMachineType;
 use engine::{Event, EventKind, Failure, InputKind, TaskFamily, TaskLabel};
-use simulator::{BEGINNING, Mode, Script, World, start_of};
+use testkit::{BEGINNING, Interpreter, Mode, Script, start_of};
 
 struct Case {
     origin: String,
@@ -104,13 +102,14 @@ fn run(case: &Case, mode: Mode) -> Result<String, String> {
             None => scripts.entry(who.to_owned()).or_default().push_back(script(rest)?),
         }
     }
-    let mut world = World::new(&program, start_of(input, StateMachineType::Standard), scripts, mode);
+    let mut interpreter =
+        Interpreter::new(&program, start_of(input, StateMachineType::Standard), scripts, mode);
     for (seconds, kind) in outside {
-        world.send(seconds, kind);
+        interpreter.send(seconds, kind);
     }
-    world.run(100_000);
-    world.check_history();
-    Ok(history(&world.events))
+    interpreter.run(100_000).map_err(|violation| violation.to_string())?;
+    interpreter.check_end().map_err(|violation| violation.to_string())?;
+    Ok(history(&interpreter.events))
 }
 
 fn request(text: &str) -> Result<InputKind, String> {

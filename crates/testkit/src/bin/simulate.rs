@@ -1,0 +1,87 @@
+//! The whole simulation: `simulate --machines 20000 --seed 0`. Prints the planted bugs with the law that noticed each, the
+//! table, and every seed that broke a law.
+
+#![allow(clippy::print_stdout, clippy::print_stderr)]
+
+use std::process::ExitCode;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use testkit::{Mode, Mutation, Table, caught_at, interpret, simulate};
+
+/// So many seeds are tried until a planted bug is noticed.
+const SEEDS_OF_A_BUG: u64 = 1_000;
+
+fn main() -> ExitCode {
+    let (machines, first) = match arguments() {
+        Ok(arguments) => arguments,
+        Err(text) => {
+            eprintln!("{text}\nusage: simulate [--machines N] [--seed N]");
+            return ExitCode::from(2);
+        }
+    };
+    // A panic is a broken law like others, told with its seed.
+    std::panic::set_hook(Box::new(|_| {}));
+    let missed = planted_bugs(first);
+    let (next, failed) = (AtomicU64::new(first), AtomicU64::new(0));
+    // A run on the shard has three machines, one under the interpreter has one.
+    let last = first + machines.div_ceil(4);
+    let table = Mutex::new(Table::default());
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= last {
+                        return;
+                    }
+                    let interpreted = interpret(seed, Mode::Live, None)
+                        .and_then(|_| interpret(seed, Mode::RestartAfterEveryEvent, None));
+                    for outcome in [interpreted, simulate(seed)] {
+                        match outcome {
+                            Ok(run) => table.lock().expect("no panic holds it").add(&run),
+                            Err(violation) => {
+                                failed.fetch_add(1, Ordering::Relaxed);
+                                println!("seed {seed}: {violation}\n");
+                            }
+                        }
+                    }
+                }
+            });
+        }
+    });
+    println!("{}", table.into_inner().expect("no panic holds it"));
+    let failed = failed.into_inner();
+    println!("{machines} machines from seed {first}: {failed} broke a law");
+    if failed == 0 && missed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Plants each bug in turn; how many were not noticed.
+fn planted_bugs(first: u64) -> usize {
+    let mutations = Mutation::OF_THE_CORE.iter().chain(&Mutation::OF_THE_SHELL);
+    let caught = mutations.map(|mutation| (mutation, caught_at(*mutation, first..first + SEEDS_OF_A_BUG)));
+    let missed = caught.filter(|(mutation, caught)| {
+        match caught {
+            Some((seed, violation)) => println!("{mutation:?}: {:?} at seed {seed}", violation.law),
+            None => println!("{mutation:?}: NOT NOTICED"),
+        }
+        caught.is_none()
+    });
+    missed.count()
+}
+
+fn arguments() -> Result<(u64, u64), String> {
+    let (mut machines, mut seed) = (20_000, 0);
+    let mut words = std::env::args().skip(1);
+    while let Some(word) = words.next() {
+        let value = words.next().ok_or_else(|| format!("{word} needs a number"))?;
+        let value = value.parse().map_err(|_| format!("{value} is not a number"))?;
+        match word.as_str() {
+            "--machines" => machines = value,
+            "--seed" => seed = value,
+            other => return Err(format!("unknown option {other}")),
+        }
+    }
+    Ok((machines, seed))
+}
