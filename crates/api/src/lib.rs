@@ -38,6 +38,8 @@ pub struct Surroundings {
     pub catalog: Arc<dyn asl::resource::ResourceCatalog + Send + Sync>,
     /// What is wrong with a mocked result of a resource, in AWS's words.
     pub check_mock: CheckMock,
+    /// Announces deliveries to the log group with this ARN, as AWS does when a state machine that logs is created.
+    pub announce_logging: Arc<dyn Fn(String) -> BoxFuture<'static, ()> + Send + Sync>,
     /// Is there a log group with this ARN (without `:*`)?
     pub log_group_exists: Arc<dyn Fn(String) -> BoxFuture<'static, bool> + Send + Sync>,
     /// Why a role cannot be used so, in AWS's words; none when it can.

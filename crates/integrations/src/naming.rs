@@ -57,9 +57,11 @@ fn structure(shape: Shape<'_>, given: &Map<String, Value>, problems: &mut Vec<St
             None => problems.push(format!("The field '{key}' is not supported by Step Functions")),
         }
     }
-    for name in shape.required().filter(|name| members.get(*name).is_none_or(Value::is_null)) {
+    // A null is there for Step Functions; the service will miss it (recorded: `sqs:sendMessage` with a null MessageBody).
+    for name in shape.required().filter(|name| !members.contains_key(*name)) {
         problems.push(format!("The field '{}' is required but was missing", pascal(name)));
     }
+    members.retain(|_, value| !value.is_null());
     Value::Object(members)
 }
 

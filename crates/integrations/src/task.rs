@@ -14,7 +14,7 @@ use crate::naming::{from_native, pascal, to_native};
 use crate::optimized::{self, Caller, Optimized, shape_arguments};
 use crate::protocol::{self, Timestamps};
 use crate::sync::{self, Observation};
-use crate::transport::{Identity, Transport};
+use crate::transport::{Identity, Transport, TransportError};
 
 /// One attempt of a Task, ready to be carried out.
 #[derive(Clone, Debug)]
@@ -198,6 +198,13 @@ impl Integrations {
         };
         match protocol::response(plan.operation, &response, timestamps) {
             Ok(native) => Ok((native, response)),
+            // AWS's SDK sends to the queue's URL, whose host is nobody's when the service does not know the address.
+            Err(fault) if fault.code == "InvalidAddress" => {
+                let url = parameters["QueueUrl"].as_str().unwrap_or_default();
+                let host = url.split("://").last().and_then(|rest| rest.split(['/', ':']).next());
+                let text = format!("{}: Name or service not known", host.unwrap_or_default());
+                Err(from_transport(plan.dialect, &TransportError::Connection(text)))
+            }
             Err(fault) => Err(from_fault(plan.dialect, plan.operation, &fault)),
         }
     }
@@ -313,7 +320,11 @@ fn shape_result(
 
 /// `lambda:invoke`: the payload as JSON; an event-type invocation has none.
 fn shape_invocation(output: &mut Value, response: &http::Response<Bytes>) -> Result<(), Failure> {
-    let payload = function_result(response)?;
+    // Unlike the direct call's, the cause is written anew, without white space (recorded).
+    let payload = function_result(response).map_err(|failure| {
+        let parsed = failure.cause.as_deref().and_then(|cause| serde_json::from_str::<Value>(cause).ok());
+        Failure { cause: parsed.map_or(failure.cause.clone(), |cause| Some(cause.to_string())), ..failure }
+    })?;
     let Some(members) = output.as_object_mut() else { return Ok(()) };
     for unshown in ["LogResult", "FunctionError"] {
         members.shift_remove(unshown);
@@ -367,6 +378,12 @@ fn add_metadata(output: &mut Map<String, Value>, service: &str, response: &http:
         if matches!(service, "lambda" | "dynamodb") { "Connection" } else { "connection" },
         "keep-alive".into(),
     );
+    if service == "lambda" {
+        add("x-amzn-Remapped-Content-Length", "0".into());
+        let id = uuid::Uuid::new_v4().simple().to_string();
+        let seconds = jiff::Timestamp::now().as_second();
+        add("X-Amzn-Trace-Id", format!("Root=1-{seconds:08x}-{};Sampled=0", &id[..24]));
+    }
     add("Content-Length", response.body().len().to_string());
     add("Date", jiff::Timestamp::now().strftime("%a, %d %b %Y %H:%M:%S GMT").to_string());
     let all: Map<String, Value> =

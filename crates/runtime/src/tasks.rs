@@ -49,6 +49,11 @@ impl Runtime {
         self.answer_for(token, kind).await
     }
 
+    /// Whether a token can be one of this account's at all.
+    pub fn check_task_token(&self, account: &str, token: &str) -> Result<(), Error> {
+        read(account, token).map(|_| ())
+    }
+
     async fn answer_for(&self, token: TaskToken, kind: InputKind) -> Result<(), Error> {
         let arn: Arc<str> = token.execution_arn.into();
         match self.core.ask(&arn, kind).await? {

@@ -1,7 +1,7 @@
 //! Activities.
 
 use runtime::{ActivityRecord, CreateActivity};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{Answer, Shown, nothing, page};
 use crate::fields::Fields;
@@ -26,11 +26,8 @@ fn shown(activity: &ActivityRecord) -> Shown {
 
 pub(super) async fn describe(api: &Api, fields: &Fields<'_>) -> Answer {
     let activity = api.runtime.describe_activity(fields.text("activityArn")).await?;
-    let shown = shown(&activity);
-    Ok(match &activity.encryption {
-        Some(encryption) => shown.with("encryptionConfiguration", encryption.clone()).done(),
-        None => shown.done(),
-    })
+    let encryption = activity.encryption.clone().unwrap_or_else(|| json!({ "type": "AWS_OWNED_KEY" }));
+    Ok(shown(&activity).with("encryptionConfiguration", encryption).done())
 }
 
 pub(super) async fn delete(api: &Api, fields: &Fields<'_>) -> Answer {

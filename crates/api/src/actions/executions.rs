@@ -55,6 +55,9 @@ pub(super) async fn start_sync(api: &Api, fields: &Fields<'_>, trace: Option<&st
         .with("status", ended.status.as_str())
         .maybe("traceHeader", start.trace_header.as_ref());
     shown = with_data(shown, start, Some(&ended.result), data);
+    if matches!(ended.result, ExecutionResult::Failed(_)) {
+        shown = shown.with("outputDetails", json!({ "included": data }));
+    }
     let millis = ended.stop_date.since(ended.start_date).as_millis() as u64;
     // Billed in steps of 100 ms and of 64 MB.
     let billed = millis.div_ceil(100).max(1) * 100;

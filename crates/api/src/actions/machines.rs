@@ -43,6 +43,12 @@ pub(super) async fn create(api: &Api, caller: &Caller, fields: &Fields<'_>) -> A
         version_description: fields.shared("versionDescription"),
     };
     let created = api.runtime.create_state_machine(&caller.scope, request).await?;
+    let logging = fields.get("loggingConfiguration").unwrap_or(&Value::Null);
+    for destination in logging["destinations"].as_array().into_iter().flatten() {
+        if let Some(arn) = destination["cloudWatchLogsLogGroup"]["logGroupArn"].as_str() {
+            (api.surroundings.announce_logging)(arn.strip_suffix(":*").unwrap_or(arn).to_owned()).await;
+        }
+    }
     Ok(Shown::new()
         .with("stateMachineArn", &*created.arn)
         .date("creationDate", created.created_at)
@@ -112,7 +118,10 @@ pub(super) async fn describe(api: &Api, fields: &Fields<'_>) -> Answer {
 
 pub(super) async fn describe_for_execution(api: &Api, fields: &Fields<'_>) -> Answer {
     let described = api.runtime.describe_state_machine_for_execution(fields.text("executionArn")).await?;
-    let shown = shown(&described, metadata_only(fields)).date("updateDate", described.machine.updated_at);
+    let mut shown = shown(&described, metadata_only(fields)).date("updateDate", described.machine.updated_at);
+    if described.machine.encryption.is_none() {
+        shown = shown.with("encryptionConfiguration", json!({ "type": "AWS_OWNED_KEY" }));
+    }
     Ok(shown.done())
 }
 

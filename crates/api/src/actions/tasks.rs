@@ -18,6 +18,8 @@ pub(super) async fn get_activity_task(api: &Api, fields: &Fields<'_>) -> Answer 
 }
 
 pub(super) async fn success(api: &Api, caller: &Caller, fields: &Fields<'_>) -> Answer {
+    // Recorded: a wrong token is told before a wrong output.
+    api.runtime.check_task_token(&caller.scope.account, fields.text("taskToken"))?;
     let output = Payload::parse(fields.text("output")).map_err(|error| {
         ApiError::new("InvalidOutput", format!("Invalid Output: '{}'", error.full_message()))
     })?;

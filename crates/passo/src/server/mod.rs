@@ -90,6 +90,7 @@ impl Server {
         machines.attach(&runtime);
         let surroundings = Surroundings {
             catalog,
+            announce_logging: observers::log_announcement(services.environment().logs().cloned()),
             check_mock: Arc::new(dispatch::check_mock),
             log_group_exists: observers::log_group_check(services.clone()),
             role_refusal: roles::refusal(services.clone()),

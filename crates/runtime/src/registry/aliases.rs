@@ -149,7 +149,8 @@ impl Runtime {
         if named.qualifier.is_some() {
             aliases.retain(|alias| alias.routing.iter().any(|route| &*route.version_arn == arn));
         }
-        aliases.sort_by(|one, other| other.created_at.cmp(&one.created_at).then(one.name.cmp(&other.name)));
+        // Recorded: the oldest first.
+        aliases.sort_by(|one, other| one.created_at.cmp(&other.created_at).then(one.name.cmp(&other.name)));
         let limit = page.limit() as usize;
         let more = aliases.len() > skip.saturating_add(limit);
         let next_token = more.then(|| crate::page::token(&(skip + limit).to_string(), arguments, now));

@@ -11,6 +11,9 @@ use crate::runtime::Runtime;
 /// AWS's quota.
 const TAGS_MAX: usize = 50;
 
+/// Which part of a state machine's ARN names a version or an alias.
+const QUALIFIER: usize = 7;
+
 /// A key and its value.
 type Tag = (Arc<str>, Arc<str>);
 
@@ -59,7 +62,9 @@ impl Registry {
     /// The tags of something that exists.
     async fn tags(&self, arn: &str) -> Result<Vec<Tag>, Error> {
         let key = RegistryKey::of_arn(arn).ok_or_else(|| Error::invalid_arn(arn))?;
-        if self.get(key).await?.is_none() {
+        // Versions and aliases bear no tags (recorded).
+        let qualified = arn.split(':').nth(QUALIFIER).is_some();
+        if qualified || self.get(key).await?.is_none() {
             return Err(Error::ResourceNotFound {
                 message: format!("Resource not found: '{arn}'"),
                 resource: Some(arn.into()),

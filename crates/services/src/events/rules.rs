@@ -57,7 +57,7 @@ pub(super) fn put(connection: &Connection, call: &Call, input: &Value) -> Result
     let name = required(input, "Name")?;
     valid_name(name, "name", 64)?;
     let bus = bus(connection, call, input)?;
-    if text(input, "ScheduleExpression").is_some() {
+    if text(input, "ScheduleExpression").is_some_and(|expression| !expression.is_empty()) {
         let message = "Rules with a ScheduleExpression are not implemented by this server.";
         return Err(ServiceError::new(501, "UnsupportedOperationException", message));
     }

@@ -64,7 +64,7 @@ pub(super) async fn invoke(call: &Call<'_>) -> Result<ServiceResponse, ServiceEr
     }
     let function = call.inner.catalog.get(&call.key)?;
     if function.target(call.qualifier.as_deref(), 1.0).is_none() {
-        return Err(not_found_qualified(&call.key, call.qualifier.as_deref()));
+        return Err(not_invoked(&call.key, call.qualifier.as_deref()));
     }
     let order = order(call, kind == "Event")?;
     match kind {
@@ -161,7 +161,7 @@ async fn run_once(inner: &Arc<Inner>, order: &Order) -> Result<Arc<Answer>, Serv
     let chance = f64::from(uuid::Uuid::new_v4().as_fields().0) / f64::from(u32::MAX);
     let target = function
         .target(order.qualifier.as_deref(), chance)
-        .ok_or_else(|| not_found_qualified(&order.key, order.qualifier.as_deref()))?;
+        .ok_or_else(|| not_invoked(&order.key, order.qualifier.as_deref()))?;
     let invocation = Invocation {
         version: Arc::new(target.version),
         arn: target.arn,
@@ -207,4 +207,9 @@ fn keep(inner: &Arc<Inner>, id: String, answer: &Answer) {
             tracing::warn!(%error, "an invocation's answer was not kept");
         }
     });
+}
+
+/// AWS's answer to an invocation of nothing: it always names a version (recorded).
+fn not_invoked(key: &FunctionKey, qualifier: Option<&str>) -> ServiceError {
+    not_found_qualified(key, Some(qualifier.unwrap_or("$LATEST")))
 }

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use runtime::{BoxFuture, Observer, Runtime};
 use serde_json::{Value, json};
 use services::Services;
+use services::logs::LogSink;
 use services::wire::{CallContext, Principal};
 
 /// The runtime, which observers ask for the configuration of state machines; attached once it is open.
@@ -44,11 +45,34 @@ pub(super) fn all(services: &Services, machines: &Machines) -> Vec<Arc<dyn Obser
 /// What the API asks to learn whether a log group exists.
 pub(super) type LogGroupCheck = Arc<dyn Fn(String) -> BoxFuture<'static, bool> + Send + Sync>;
 
+/// What the API tells about deliveries to come.
+pub(super) type LogAnnouncement = Arc<dyn Fn(String) -> BoxFuture<'static, ()> + Send + Sync>;
+
 /// Is there a log group with this ARN?
 pub(super) fn log_group_check(services: Services) -> LogGroupCheck {
     Arc::new(move |arn| {
         let services = services.clone();
         Box::pin(async move { log_group_exists(&services, &arn).await })
+    })
+}
+
+/// Writes the stream with which AWS tries a log group out.
+pub(super) fn log_announcement(sink: Option<LogSink>) -> LogAnnouncement {
+    Arc::new(move |arn| {
+        let sink = sink.clone();
+        Box::pin(async move {
+            let parts: Vec<&str> = arn.splitn(7, ':').collect();
+            let (Some(sink), &[_, _, _, region, account, _, group]) = (sink, parts.as_slice()) else {
+                return;
+            };
+            let stream = "log_stream_created_by_aws_to_validate_log_delivery_subscriptions";
+            let message = "Permissions are set correctly to allow AWS CloudWatch Logs to write into your logs while \
+                           creating a subscription.";
+            let now = jiff::Timestamp::now().as_millisecond();
+            if let Err(error) = sink.put(account, region, group, stream, vec![(now, message.into())]).await {
+                tracing::warn!(error = error.message, "the log group could not be tried out");
+            }
+        })
     })
 }
 

@@ -203,6 +203,8 @@ def encode(value):
             return float(item)
         raise TypeError("Object of type %s is not JSON serializable" % type(item).__name__)
 
+    if isinstance(value, bytes):
+        return value
     return json.dumps(value, default=default).encode()
 
 
