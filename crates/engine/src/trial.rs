@@ -347,3 +347,87 @@ impl Notes {
         context
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use asl::CompileOptions;
+
+    use super::*;
+    use crate::start::{DefinitionHash, Limits};
+    use asl::program::StateMachineType;
+
+    fn program(state: &str) -> Program {
+        asl::compile_state(state, STATE_NAME, &CompileOptions::default()).expect("a definition")
+    }
+
+    fn given(program: &Program, input: Value, retry_count: u32) -> TrialStart {
+        let start = Start {
+            execution_arn: "arn:aws:states:eu-west-1:000000000000:express:m:e".into(),
+            name: "e".into(),
+            state_machine_arn: "arn:aws:states:eu-west-1:000000000000:stateMachine:m".into(),
+            state_machine_name: "m".into(),
+            version_arn: None,
+            alias_arn: None,
+            role_arn: "".into(),
+            definition: DefinitionHash([0; 32]),
+            revision_id: None,
+            workflow: "".into(),
+            input: Payload::from_value(input),
+            machine_type: StateMachineType::Express,
+            trace_header: None,
+            map_run: None,
+            region: "eu-west-1".into(),
+            account: "000000000000".into(),
+            limits: Limits::default(),
+        };
+        TrialStart {
+            start: Arc::new(start),
+            state: Arc::clone(&program.states[0].path),
+            variables: Vec::new(),
+            context: None,
+            retry_count,
+            items_read: None,
+            at: Timestamp::from_epoch_millis(0),
+            entropy: 1,
+        }
+    }
+
+    #[test]
+    fn a_pass_tells_how_its_data_went() {
+        let program = program(
+            r#"{"Type":"Pass","InputPath":"$.a","Parameters":{"b.$":"$.x"},"ResultPath":"$.c","End":true}"#,
+        );
+        let begun = Trial::begin(&program, given(&program, json!({ "a": { "x": 1 } }), 0));
+        let (trial, tried) = begun.expect("the state is there");
+        let inspection = trial.inspection();
+        assert_eq!(inspection.after_input_path.expect("noted").value(), &json!({ "x": 1 }));
+        assert_eq!(inspection.after_arguments.expect("noted").value(), &json!({ "b": 1 }));
+        let Tried::Passed { output, next: None } = tried else { panic!("it ends: {tried:?}") };
+        assert_eq!(output.value(), &json!({ "a": { "x": 1 }, "c": { "b": 1 } }));
+    }
+
+    #[test]
+    fn a_retrier_backs_off_by_the_attempts_so_far_and_gives_way_to_the_catcher() {
+        let program = program(
+            r#"{"Type":"Task","Resource":"arn:aws:states:::lambda:invoke","End":true,
+                "Retry":[{"ErrorEquals":["E"],"IntervalSeconds":2,"MaxAttempts":2}],
+                "Catch":[{"ErrorEquals":["States.ALL"],"Next":"After"}]}"#,
+        );
+        for (retry_count, delay) in [(0, Some(2)), (1, Some(4)), (2, None)] {
+            let begun = Trial::begin(&program, given(&program, json!({}), retry_count));
+            let (mut trial, tried) = begun.expect("the state is there");
+            assert!(matches!(tried, Tried::Task(_)), "a task is to be done: {tried:?}");
+            let tried = trial.fail(Timestamp::from_epoch_millis(0), Failure::named("E"));
+            let inspection = trial.inspection();
+            assert_eq!(inspection.retry_delay.map(|delay| delay.as_secs()), delay);
+            match delay {
+                Some(_) => assert!(matches!(tried, Tried::Retriable(_)), "{tried:?}"),
+                None => {
+                    assert_eq!(inspection.catch_index, Some(0));
+                    let Tried::Passed { next: Some(next), .. } = tried else { panic!("caught: {tried:?}") };
+                    assert_eq!(&*next, "After");
+                }
+            }
+        }
+    }
+}

@@ -90,8 +90,7 @@ pub(crate) fn from_transport(dialect: Dialect, error: &TransportError) -> Failur
 
 /// What a function's own error payload says: `errorType` becomes the error, the payload the cause.
 pub(crate) fn from_function(payload: &str) -> Failure {
-    // AWS shows the payload without the spaces that Python's json puts in.
     let parsed: Value = serde_json::from_str(payload).unwrap_or_default();
     let error = parsed["errorType"].as_str().unwrap_or("Lambda.Unknown");
-    Failure::new(error, if parsed.is_null() { payload.to_string() } else { parsed.to_string() })
+    Failure::new(error, payload)
 }

@@ -157,3 +157,60 @@ fn number_fits(shape: Shape<'_>, number: f64, field: &str) -> Result<(), String>
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn checked(arn: &str, result: Value, mode: FieldValidation) -> Result<(), String> {
+        check(&Resource::parse(arn).expect("a resource"), &result, mode)
+    }
+
+    #[test]
+    fn members_must_have_the_types_of_the_model_in_either_mode() {
+        let cases = [
+            ("lambda:invoke", json!({ "StatusCode": "200" }), "Field 'StatusCode' must be a number"),
+            ("events:putEvents", json!({ "Entries": "none" }), "Field 'Entries' must be an array"),
+            (
+                "events:putEvents",
+                json!({ "Entries": [{ "EventId": [] }] }),
+                "Field 'EventId' must be a string",
+            ),
+            (
+                "aws-sdk:kms:encrypt",
+                json!({ "CiphertextBlob": 1 }),
+                "Field 'CiphertextBlob' must be a string",
+            ),
+        ];
+        for (resource, result, problem) in cases {
+            for mode in [FieldValidation::Strict, FieldValidation::Present] {
+                let arn = format!("arn:aws:states:::{resource}");
+                assert_eq!(checked(&arn, result.clone(), mode), Err(problem.to_owned()), "{resource}");
+            }
+        }
+    }
+
+    #[test]
+    fn required_members_are_missed_in_strict_mode_only() {
+        let arn = "arn:aws:states:::states:startExecution";
+        let missing = Err("Required field 'ExecutionArn' is missing".to_owned());
+        assert_eq!(checked(arn, json!({}), FieldValidation::Strict), missing);
+        assert_eq!(checked(arn, json!({}), FieldValidation::Present), Ok(()));
+    }
+
+    #[test]
+    fn what_the_model_does_not_know_is_no_fault() {
+        let result = json!({ "pokemon": "pikachu", "Payload": { "any": 1 } });
+        assert_eq!(checked("arn:aws:states:::lambda:invoke", result, FieldValidation::Strict), Ok(()));
+    }
+
+    #[test]
+    fn a_job_is_mocked_by_the_answer_of_the_call_that_polls_it() {
+        let arn = "arn:aws:states:::states:startExecution.sync:2";
+        let wrong = json!({ "ExecutionArn": "arn", "Status": 1 });
+        let expected = Err("Field 'Status' must be a string".to_owned());
+        assert_eq!(checked(arn, wrong, FieldValidation::Present), expected);
+    }
+}

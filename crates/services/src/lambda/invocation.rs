@@ -62,7 +62,8 @@ pub(super) async fn invoke(call: &Call<'_>) -> Result<ServiceResponse, ServiceEr
         );
         return Err(ServiceError::client("ValidationException", message));
     }
-    let function = call.inner.catalog.get(&call.key)?;
+    let found = call.inner.catalog.find(&call.key);
+    let function = found.ok_or_else(|| not_invoked(&call.key, call.qualifier.as_deref()))?;
     if function.target(call.qualifier.as_deref(), 1.0).is_none() {
         return Err(not_invoked(&call.key, call.qualifier.as_deref()));
     }
