@@ -6,8 +6,11 @@ use serde_json::Value;
 use super::json_of;
 use crate::error::ApiError;
 
-/// Members of the members, and what they are; `None` is anything.
-const KNOWN: [(&str, &[(&str, Option<Kind>)]); 4] = [
+/// A member of a member, and what it is; `None` is anything.
+type Known = (&'static str, Option<Kind>);
+
+/// The members and theirs.
+const KNOWN: [(&str, &[Known]); 4] = [
     (
         "Execution",
         &[
@@ -80,4 +83,34 @@ pub(super) fn check(context: Option<&Value>, has_token: bool) -> Result<(), ApiE
 
 fn invalid(what: &str) -> ApiError {
     ApiError::validation(format!("Invalid Context object provided: {what}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_context_has_only_members_of_aws_and_of_its_types() {
+        let cases = [
+            (r#"{"Execution":{"Id":"arn","Input":[1]},"State":{"RetryCount":0}}"#, None),
+            ("{}", None),
+            (r#"{"Map":{}}"#, Some("'Map' field is not supported when mocking a Context object")),
+            (r#"{"Pokedex":{}}"#, Some("Field 'Pokedex' is not allowed")),
+            (r#"{"Execution":{"pokemon":1}}"#, Some("Field 'pokemon' is not allowed")),
+            (r#"{"Execution":{"Id":1}}"#, Some("Execution.Id must be a string")),
+        ];
+        for (text, problem) in cases {
+            let context = read(Some(text)).expect("an object");
+            let answer = check(context.as_ref(), false).err().map(|error| error.body()["message"].clone());
+            let expected = problem.map(|what| format!("Invalid Context object provided: {what}").into());
+            assert_eq!(answer, expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn only_a_task_with_a_token_has_a_task_in_its_context() {
+        let context = read(Some(r#"{"Task":{"Token":"abcd123"}}"#)).expect("an object");
+        assert!(check(context.as_ref(), true).is_ok());
+        assert!(check(context.as_ref(), false).is_err());
+    }
 }
