@@ -54,8 +54,15 @@ pub fn guard(parts: &Parts, allowed: &AllowedHosts) -> Result<(), Box<Response<B
     let Some(host) = host else {
         return Err(refusal("the request has no Host header"));
     };
-    if !allowed.allows(without_port(host)) {
-        return Err(refusal(&format!("the host name \"{host}\" is not one this server answers to")));
+    if parts.headers.get_all(header::HOST).iter().count() > 1 {
+        return Err(refusal("the request has more than one Host header"));
+    }
+    // A request line may name a host as well; both are looked at, so that it does not matter which one is believed.
+    for name in [Some(host), parts.uri.authority().map(|authority| authority.as_str())].into_iter().flatten()
+    {
+        if !allowed.allows(without_port(name)) {
+            return Err(refusal(&format!("the host name \"{name}\" is not one this server answers to")));
+        }
     }
     if let Some(origin) = text(header::ORIGIN.as_str())
         && !is_same_origin(origin, host)
@@ -141,6 +148,17 @@ mod tests {
             assert!(!passes(&[("host", host)]), "{host}");
         }
         assert!(!passes(&[]));
+        assert!(!passes(&[("host", "localhost"), ("host", "evil.example")]));
+    }
+
+    #[test]
+    fn a_request_line_that_names_another_host_does_not_pass() {
+        let request = |uri: &str| {
+            let request = Request::get(uri).header("host", "localhost").body(()).unwrap();
+            guard(&request.into_parts().0, &AllowedHosts::loopback()).is_ok()
+        };
+        assert!(request("http://localhost/local/info"));
+        assert!(!request("http://evil.example/local/info"));
     }
 
     #[test]
