@@ -1,6 +1,7 @@
 """ECS tasks as real containers of Podman: the order's workers call DynamoDB from inside theirs."""
 
 import json
+import shutil
 
 import pytest
 
@@ -64,12 +65,17 @@ def test_the_order_runs_in_three_containers_that_overlap(server):
     assert sum("of 1001 done in" in line for line in lines) == 3
 
 
-def test_a_container_that_exits_1_stops_its_siblings(server):
-    machine = server.deploy(ecs="docker")
+def test_a_container_that_exits_1_stops_its_siblings(server, world):
+    project = world.folder / "order"
+    shutil.copytree(ORDER, project)
+    template = project / "template.yaml"
+    long = "          Environment:\n            - Name: WORK_SECONDS\n              Value: '300'\n"
+    template.write_text(template.read_text().replace("          Environment:\n", long, 1))
+    machine = server.deploy(project, ecs="docker")
     execution = server.execute(machine, "5-task-exits-1.json")
     assert server.ended(execution, seconds=120)["error"] == "OrderNotFulfilled"
     codes = sorted(task["stopCode"] for task in eventually(
-        lambda: len(tasks(server, "STOPPED")) == 3 and tasks(server, "STOPPED"), what="three stopped tasks"))
+        lambda: len(tasks(server, "STOPPED")) == 3 and tasks(server, "STOPPED"), seconds=90, what="three stopped tasks"))
     assert codes == ["EssentialContainerExited", "UserInitiated", "UserInitiated"]
     eventually(lambda: not [c for c in containers(server.podman) if c["State"] == "running"], what="the end of the containers")
 

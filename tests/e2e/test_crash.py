@@ -137,7 +137,8 @@ def test_killed_at_random_moments_every_order_ends_as_it_would_have(world):
         time.sleep(chance.choice([0.05, 0.3, 1, 3]) * chance.random())
         server.kill()
         server.start()
-    orders.settle()
+        # Time limits go on while the server is down, so an order is killed once and not for ever.
+        orders.settle()
     orders.check_effects()
     assert server.stop() == 0
     eventually(lambda: server.children() == {}, what="the end of every child process")
@@ -149,7 +150,11 @@ def test_killed_at_a_named_point_everything_ends_as_it_would_have(world, point, 
     orders = Orders(server)
     activity = make_activity(server) if load == "activity" else None
     assert server.stop() == 0
-    server.start(env={"PASSO_FAILPOINT": f"{point}:{passage}"})
+    try:
+        server.start(env={"PASSO_FAILPOINT": f"{point}:{passage}"})
+    except AssertionError:
+        # Some points are passed by a server that only starts; then it died there.
+        assert not alive(server)
     {"orders": under_orders, "cancelled": under_a_stop, "activity": under_an_activity}[load](server, orders, activity)
 
 
@@ -158,10 +163,13 @@ def dies(server):
 
 
 def under_orders(server, orders, _):
+    if alive(server):
+        for name in ENDS:
+            orders.place(name)
+        dies(server)
+    server.start()
     for name in ENDS:
         orders.place(name)
-    dies(server)
-    server.start()
     orders.settle()
     orders.check_effects()
     assert server.stop() == 0
@@ -208,13 +216,25 @@ def test_an_acknowledged_stop_leaves_nothing_running(world):
     eventually(lambda: server.children() == {}, what="the end of every child process")
 
 
-def test_no_child_process_survives_its_server(world):
+def test_no_function_survives_its_server_and_tasks_are_found_again(world):
+    """Functions end with the server. Tasks go on, as on ECS, and the next server knows them."""
     server = world.serve("--iam", "on")
     machine = server.deploy()
-    server.execute(machine, "1-rule-1.json")
-    eventually(lambda: len(running_tasks(server)) == 3 and server.children(), what="processes of the tasks")
+    execution = server.execute(machine, "1-rule-1.json")
+    eventually(lambda: len(running_tasks(server)) == 3, what="three running tasks")
+    before = set(running_tasks(server))
     server.kill()
+    eventually(lambda: not functions_of(server), seconds=10, what="the end of every function")
+    server.start()
+    assert server.ended(execution)["status"] == "SUCCEEDED"
+    tasks = server.client("ecs").list_tasks(cluster="order-cluster", desiredStatus="STOPPED")["taskArns"]
+    assert set(tasks) == before
+    assert server.stop() == 0
     eventually(lambda: server.children() == {}, seconds=10, what="the end of every child process")
+
+
+def functions_of(server):
+    return [process for process, command in server.children().items() if "bootstrap" in command]
 
 
 def make_activity(server):

@@ -5,8 +5,9 @@ use super::bucket::Bucket;
 use super::put::add;
 use super::series::{Dimensions, find_or_insert};
 use crate::environment::Environment;
-use crate::storage::Database;
+use crate::storage::{Database, advance, watermark};
 use crate::wire::ServiceError;
+use rusqlite::Connection;
 use std::collections::BTreeMap;
 
 const MINUTE: i64 = 60;
@@ -47,24 +48,59 @@ impl MetricSink {
         namespace: &str,
         data: Vec<Datum>,
     ) -> Result<(), ServiceError> {
-        let now_ms = self.environment.now().as_millisecond();
-        let call = Call { account: account.to_owned(), region: region.to_owned(), now_ms };
+        let call = self.call(account, region);
         let namespace = namespace.to_owned();
-        let mut joined: BTreeMap<(String, Dimensions, i64, String), Bucket> = BTreeMap::new();
-        for datum in data.into_iter().filter(|datum| datum.value.is_finite()) {
-            let dimensions: Dimensions = datum.dimensions.into_iter().collect();
-            let at = datum.at_ms.div_euclid(1000).div_euclid(MINUTE) * MINUTE;
-            let key = (datum.metric, dimensions, at, datum.unit);
-            joined.entry(key).or_insert_with(Bucket::empty).add(datum.value, 1.0);
-        }
+        self.database.write(move |connection| store(connection, &call, &namespace, data)).await
+    }
+
+    /// Stores a page of values, each with its position in the reader's journal, without those that this reader brought
+    /// before.
+    pub async fn put_page(
+        &self,
+        reader: &str,
+        account: &str,
+        region: &str,
+        namespace: &str,
+        data: Vec<(u64, Datum)>,
+    ) -> Result<(), ServiceError> {
+        let Some(last) = data.iter().map(|(position, _)| *position).max() else { return Ok(()) };
+        let call = self.call(account, region);
+        let namespace = namespace.to_owned();
+        // What one scope has seen says nothing of another's: they come in calls of their own.
+        let reader = format!("{reader}/{account}/{region}");
         self.database
             .write(move |connection| {
-                for ((metric, dimensions, at, unit), bucket) in joined {
-                    let series_id = find_or_insert(connection, &call, &namespace, &metric, &dimensions)?;
-                    add(connection, series_id, at, MINUTE, &unit, &bucket)?;
-                }
+                let known = watermark(connection, &reader)?;
+                let fresh = data.into_iter().filter(|(position, _)| *position > known);
+                store(connection, &call, &namespace, fresh.map(|(_, datum)| datum).collect())?;
+                advance(connection, &reader, last)?;
                 Ok(())
             })
             .await
     }
+
+    fn call(&self, account: &str, region: &str) -> Call {
+        let now_ms = self.environment.now().as_millisecond();
+        Call { account: account.to_owned(), region: region.to_owned(), now_ms }
+    }
+}
+
+fn store(
+    connection: &Connection,
+    call: &Call,
+    namespace: &str,
+    data: Vec<Datum>,
+) -> Result<(), ServiceError> {
+    let mut joined: BTreeMap<(String, Dimensions, i64, String), Bucket> = BTreeMap::new();
+    for datum in data.into_iter().filter(|datum| datum.value.is_finite()) {
+        let dimensions: Dimensions = datum.dimensions.into_iter().collect();
+        let at = datum.at_ms.div_euclid(1000).div_euclid(MINUTE) * MINUTE;
+        let key = (datum.metric, dimensions, at, datum.unit);
+        joined.entry(key).or_insert_with(Bucket::empty).add(datum.value, 1.0);
+    }
+    for ((metric, dimensions, at, unit), bucket) in joined {
+        let series_id = find_or_insert(connection, call, namespace, &metric, &dimensions)?;
+        add(connection, series_id, at, MINUTE, &unit, &bucket)?;
+    }
+    Ok(())
 }

@@ -13,7 +13,7 @@ mod sink;
 mod streams;
 
 pub use pattern::Pattern;
-pub use sink::LogSink;
+pub use sink::{LogLine, LogSink};
 
 use crate::environment::Environment;
 use crate::once::once;

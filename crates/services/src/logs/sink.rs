@@ -7,11 +7,30 @@ use super::events::{EVENT_OVERHEAD_BYTES, append};
 use super::groups::{Insert, insert_group};
 use super::{groups, streams};
 use crate::environment::Environment;
-use crate::storage::Database;
+use crate::storage::{Database, advance, watermark};
 use crate::wire::ServiceError;
 use rusqlite::Connection;
 
 const MESSAGE_BYTES_MAX: usize = 1_048_576 - EVENT_OVERHEAD_BYTES;
+
+/// A line with its place, for readers of a journal that may come with the same page again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogLine {
+    /// Account of the log group.
+    pub account: String,
+    /// Region of the log group.
+    pub region: String,
+    /// Log group.
+    pub group: String,
+    /// Stream.
+    pub stream: String,
+    /// Milliseconds of the epoch.
+    pub at_ms: i64,
+    /// The line.
+    pub message: String,
+    /// Where in the reader's journal it comes from; lines of one position come together.
+    pub position: u64,
+}
 
 /// Writes log events from inside the process. Cheap to clone.
 #[derive(Clone)]
@@ -52,6 +71,35 @@ impl LogSink {
             })
             .await
     }
+
+    /// Stores a page of lines in one transaction, without those that this reader brought before.
+    pub async fn put_page(&self, reader: &str, mut lines: Vec<LogLine>) -> Result<(), ServiceError> {
+        let Some(last) = lines.iter().map(|line| line.position).max() else { return Ok(()) };
+        lines.iter_mut().for_each(|line| cut(&mut line.message));
+        let now_ms = self.environment.now().as_millisecond();
+        let reader = reader.to_owned();
+        self.database
+            .write(move |connection| {
+                let known = watermark(connection, &reader)?;
+                lines.retain(|line| line.position > known);
+                lines.sort_by(|one, other| place_of(one).cmp(&place_of(other)));
+                for lines in lines.chunk_by(|one, other| place_of(one) == place_of(other)) {
+                    let call =
+                        Call { account: lines[0].account.clone(), region: lines[0].region.clone(), now_ms };
+                    let (group_id, stream_id) = place(connection, &call, &lines[0].group, &lines[0].stream)?;
+                    let events: Vec<(i64, &str)> =
+                        lines.iter().map(|line| (line.at_ms, line.message.as_str())).collect();
+                    append(connection, group_id, stream_id, now_ms, &events)?;
+                }
+                advance(connection, &reader, last)?;
+                Ok(())
+            })
+            .await
+    }
+}
+
+fn place_of(line: &LogLine) -> (&str, &str, &str, &str) {
+    (&line.account, &line.region, &line.group, &line.stream)
 }
 
 fn cut(message: &mut String) {

@@ -38,8 +38,7 @@ impl Area {
             remove_abandoned(Path::new("/var/tmp"));
         }
         passage(&root)?;
-        fs::write(root.join(OWNER), fs::canonicalize(data_directory)?.as_os_str().as_encoded_bytes())?;
-        fs::set_permissions(root.join(OWNER), fs::Permissions::from_mode(0o600))?;
+        claim(&root, &fs::canonicalize(data_directory)?)?;
         let area = Self { root };
         for name in ["tmp", "bundles"] {
             passage(&area.root.join(name))?;
@@ -135,6 +134,15 @@ fn owned(path: &Path, mode: u32) -> io::Result<()> {
         return Err(io::Error::other(format!("{} is not a directory of this server's user", path.display())));
     }
     fs::set_permissions(path, fs::Permissions::from_mode(mode))
+}
+
+/// Writes down whose area it is. The file is whole at every moment: another server that is starting reads it to find
+/// areas that nobody owns.
+fn claim(root: &Path, data_directory: &Path) -> io::Result<()> {
+    let beside = root.join(format!("{OWNER}.{}", std::process::id()));
+    fs::write(&beside, data_directory.as_os_str().as_encoded_bytes())?;
+    fs::set_permissions(&beside, fs::Permissions::from_mode(0o600))?;
+    fs::rename(&beside, root.join(OWNER))
 }
 
 /// Removes the areas of data directories that are gone.

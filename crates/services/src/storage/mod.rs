@@ -7,7 +7,7 @@
 mod invocations;
 mod writer;
 
-pub use invocations::{recall, remember};
+pub use invocations::{advance, recall, remember, watermark};
 
 use rusqlite::{Connection, OpenFlags};
 use std::future::Future;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use api::history::{Data, project};
 use runtime::{BoxFuture, CommittedEvent, Observer};
 use serde_json::{Value, json};
-use services::logs::LogSink;
+use services::logs::{LogLine, LogSink};
 
 use super::Machines;
 
@@ -40,29 +40,43 @@ impl Logs {
         Logs { sink, machines }
     }
 
-    async fn write(&self, events: Vec<CommittedEvent>) -> Result<(), String> {
+    async fn lines(&self, events: &[CommittedEvent]) -> Vec<LogLine> {
         let mut destinations: HashMap<Arc<str>, Option<Destination>> = HashMap::new();
-        let mut lines: HashMap<Arc<str>, Vec<(i64, String)>> = HashMap::new();
-        for event in &events {
+        let mut lines = Vec::new();
+        for event in events {
             let machine = &event.start.state_machine_arn;
             if !destinations.contains_key(machine) {
                 let logging = self.machines.logging(machine).await;
                 destinations.insert(Arc::clone(machine), logging.as_ref().and_then(destination));
             }
-            let Some(Some(destination)) = destinations.get(machine) else { continue };
-            if let Some(line) = line(event, destination) {
-                let at = event.event.at.epoch_millis();
-                lines.entry(Arc::clone(&event.start.execution_arn)).or_default().push((at, line));
-            }
+            let Some(Some(to)) = destinations.get(machine) else { continue };
+            lines.extend(line(event, to).map(|message| LogLine {
+                account: to.account.clone(),
+                region: to.region.clone(),
+                group: to.group.clone(),
+                stream: stream(event),
+                at_ms: event.event.at.epoch_millis(),
+                message,
+                position: event.position,
+            }));
         }
-        for event in &events {
-            let Some(lines) = lines.remove(&event.start.execution_arn) else { continue };
-            let Some(Some(to)) = destinations.get(&event.start.state_machine_arn) else { continue };
-            let stream = stream(event);
-            let written = self.sink.put(&to.account, &to.region, &to.group, &stream, lines).await;
-            written.map_err(|error| error.message)?;
-        }
-        Ok(())
+        lines
+    }
+
+    /// A page may come again after a crash; the sink knows what it has.
+    async fn write(&self, events: Vec<CommittedEvent>) -> Result<(), String> {
+        let lines = self.lines(&events).await;
+        self.sink.put_page(self.name(), lines).await.map_err(|error| error.message)
+    }
+
+    /// Events of Express executions come once at most and have no position.
+    async fn write_express(&self, events: Vec<CommittedEvent>) -> Result<(), String> {
+        let mut lines = self.lines(&events).await;
+        let Some(LogLine { account, region, group, stream, .. }) = lines.first().cloned() else {
+            return Ok(());
+        };
+        let events = lines.drain(..).map(|line| (line.at_ms, line.message)).collect();
+        self.sink.put(&account, &region, &group, &stream, events).await.map_err(|error| error.message)
     }
 }
 
@@ -74,7 +88,7 @@ impl Observer for Logs {
         Box::pin(self.write(events))
     }
     fn observe_express(&self, events: Vec<CommittedEvent>) -> BoxFuture<'_, Result<(), String>> {
-        Box::pin(self.write(events))
+        Box::pin(self.write_express(events))
     }
 }
 

@@ -17,17 +17,36 @@ impl Metrics {
         Metrics { sink }
     }
 
+    /// A page may come again after a crash; the sink knows what it has.
     async fn write(&self, events: Vec<CommittedEvent>) -> Result<(), String> {
-        let mut by_scope: HashMap<(String, String), Vec<Datum>> = HashMap::new();
-        for event in &events {
-            let scope = (event.start.account.to_string(), event.start.region.to_string());
-            by_scope.entry(scope).or_default().extend(data(event));
+        for ((account, region), data) in by_scope(&events) {
+            let written = self.sink.put_page(self.name(), &account, &region, NAMESPACE, data).await;
+            written.map_err(|error| error.message)?;
         }
-        for ((account, region), data) in by_scope.into_iter().filter(|(_, data)| !data.is_empty()) {
+        Ok(())
+    }
+
+    /// Events of Express executions come once at most and have no position.
+    async fn write_express(&self, events: Vec<CommittedEvent>) -> Result<(), String> {
+        for ((account, region), data) in by_scope(&events) {
+            let data = data.into_iter().map(|(_, datum)| datum).collect();
             self.sink.put(&account, &region, NAMESPACE, data).await.map_err(|error| error.message)?;
         }
         Ok(())
     }
+}
+
+type Positioned = Vec<(u64, Datum)>;
+
+fn by_scope(events: &[CommittedEvent]) -> HashMap<(String, String), Positioned> {
+    let mut by_scope: HashMap<(String, String), Positioned> = HashMap::new();
+    for event in events {
+        let scope = (event.start.account.to_string(), event.start.region.to_string());
+        let data = data(event).into_iter().map(|datum| (event.position, datum));
+        by_scope.entry(scope).or_default().extend(data);
+    }
+    by_scope.retain(|_, data| !data.is_empty());
+    by_scope
 }
 
 impl Observer for Metrics {
@@ -38,7 +57,7 @@ impl Observer for Metrics {
         Box::pin(self.write(events))
     }
     fn observe_express(&self, events: Vec<CommittedEvent>) -> BoxFuture<'_, Result<(), String>> {
-        Box::pin(self.write(events))
+        Box::pin(self.write_express(events))
     }
 }
 
