@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import tarfile
+import tempfile
 from pathlib import Path
 
 from deadline import eventually
@@ -35,10 +36,10 @@ def image_name():
 
 
 class Engine:
-    def __init__(self, folder):
-        self.folder = folder
+    def __init__(self):
+        # Podman wants short paths.
+        self.folder = folder = Path(tempfile.mkdtemp(prefix="podman-", dir="/tmp"))
         self.socket = folder / "podman.sock"
-        folder.mkdir()
         (folder / "containers.conf").write_text(CONFIGURATION)
         self.environment = {
             "PATH": PATH, "HOME": str(folder), "CONTAINERS_CONF": str(folder / "containers.conf"),
@@ -69,6 +70,7 @@ class Engine:
             self.service.wait(20)
         # Podman leaves its storage mounted.
         subprocess.run(["umount", "--lazy", str(self.folder / "root" / "vfs")], capture_output=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     def import_python(self):
         """An image with this machine's Python and busybox, under the name that the example asks for."""

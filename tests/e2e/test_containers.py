@@ -17,8 +17,8 @@ pytestmark = [
 
 
 @pytest.fixture(scope="module")
-def podman(tmp_path_factory):
-    podman = engine.Engine(tmp_path_factory.mktemp("podman") / "engine")
+def podman():
+    podman = engine.Engine()
     try:
         podman.import_python()
         yield podman.start()

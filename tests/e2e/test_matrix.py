@@ -28,12 +28,12 @@ def busy_4566():
 
 
 @pytest.fixture
-def socket_without_network(tmp_path):
+def socket_without_network():
     """An engine that answers, has no image and cannot pull one."""
     reason = engine.missing()
     if reason:
         pytest.skip(reason)
-    podman = engine.Engine(tmp_path / "engine")
+    podman = engine.Engine()
     try:
         yield podman.start(prefix=["unshare", "--net"])
     finally:
