@@ -25,6 +25,7 @@ pub mod logs;
 mod once;
 pub mod process;
 mod registry;
+pub mod s3;
 pub mod server;
 pub mod sns;
 pub mod sqs;

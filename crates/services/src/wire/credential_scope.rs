@@ -23,10 +23,20 @@ impl CredentialScope {
             return Self::parse(credential);
         }
         let query = parts.uri.query()?;
-        if !query.contains("X-Amz-Credential") {
+        if query.contains("X-Amz-Credential") {
+            return Form::parse(Some(query), &[]).get("X-Amz-Credential").and_then(Self::parse);
+        }
+        if !query.contains("AWSAccessKeyId") {
             return None;
         }
-        Form::parse(Some(query), &[]).get("X-Amz-Credential").and_then(Self::parse)
+        Self::of_older_query(&Form::parse(Some(query), &[]))
+    }
+
+    /// The older signature of presigned URLs, which only S3 still takes. It says no region.
+    fn of_older_query(form: &Form) -> Option<Self> {
+        form.get("Signature")?;
+        let access_key_id = form.get("AWSAccessKeyId")?.to_owned();
+        Some(Self { access_key_id, region: String::new(), service: "s3".to_owned() })
     }
 
     fn parse(credential: &str) -> Option<Self> {
@@ -49,8 +59,10 @@ pub fn session_token(parts: &Parts) -> Option<String> {
     if let Some(token) = header {
         return Some(token.to_owned());
     }
-    let query = parts.uri.query().filter(|query| query.contains("X-Amz-Security-Token"))?;
-    Form::parse(Some(query), &[]).get("X-Amz-Security-Token").map(str::to_owned)
+    let query = parts.uri.query().filter(|query| query.contains("ecurity-"))?;
+    let form = Form::parse(Some(query), &[]);
+    // The second name is that of the older signature.
+    form.get("X-Amz-Security-Token").or_else(|| form.get("x-amz-security-token")).map(str::to_owned)
 }
 
 fn credential_of_header(header: &str) -> Option<&str> {

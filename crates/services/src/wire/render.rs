@@ -5,6 +5,8 @@ use super::error::ServiceError;
 use super::request::{Protocol, ServiceRequest};
 use super::response::{ResponseBody, ServiceResponse};
 use super::xml::Xml;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use serde_json::{Value, json};
@@ -86,7 +88,12 @@ impl Envelope {
         let held = response.headers_mut();
         *held = headers;
         held.entry(header::CONTENT_TYPE).or_insert(HeaderValue::from_static(content_type));
-        insert(held, "x-amzn-requestid", &self.request_id);
+        if self.protocol == Protocol::RestXml {
+            insert(held, "x-amz-request-id", &self.request_id);
+            insert(held, "x-amz-id-2", &self.host_id());
+        } else {
+            insert(held, "x-amzn-requestid", &self.request_id);
+        }
         if self.protocol == Protocol::RpcV2Cbor {
             insert(held, "smithy-protocol", "rpc-v2-cbor");
         }
@@ -98,6 +105,11 @@ impl Envelope {
         }
         *response.body_mut() = body;
         response
+    }
+
+    /// S3's second id, which AWS's support asks for. Here it says nothing that the request id does not.
+    fn host_id(&self) -> String {
+        STANDARD.encode(&self.request_id)
     }
 
     fn query_result(&self, children: &[Xml]) -> Bytes {
@@ -126,10 +138,14 @@ impl Envelope {
     }
 
     fn rest_xml_error(&self, error: &ServiceError) -> Bytes {
+        let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        let fields = error.fields.iter().map(|(name, value)| Xml::text(name, text(value)));
         let detail = Xml::element("Error")
             .with(Xml::text("Code", error.short_code()))
             .with(Xml::text("Message", &error.message))
-            .with(Xml::text("RequestId", &self.request_id));
+            .with_children(fields)
+            .with(Xml::text("RequestId", &self.request_id))
+            .with(Xml::text("HostId", self.host_id()));
         let inner = Xml::write_all(&[detail]);
         Bytes::from(format!("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n{inner}"))
     }
