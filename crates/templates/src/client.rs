@@ -86,6 +86,19 @@ pub(crate) async fn rest(
     exchange(client, service, &format!("{method} {path}"), request).await
 }
 
+/// restXml; answers the XML text.
+pub(crate) async fn rest_xml(
+    client: &dyn Client,
+    service: &str,
+    method: &str,
+    path: &str,
+    body: String,
+) -> CallResult<String> {
+    let request = http::Request::builder().method(method).uri(path).body(Bytes::from(body));
+    let operation = format!("{service} {method} {path}");
+    text_of(sent(client, service, &operation, request).await?, operation)
+}
+
 /// Percent-encodes one path segment.
 pub(crate) fn segment(text: &str) -> String {
     utf8_percent_encode(text, FORM).to_string()
@@ -137,7 +150,11 @@ pub(crate) async fn query(
         .header("content-type", "application/x-www-form-urlencoded; charset=utf-8")
         .body(Bytes::from(form));
     let operation = format!("{service} {action}");
-    let response = sent(client, service, &operation, request).await?;
+    text_of(sent(client, service, &operation, request).await?, operation)
+}
+
+/// The XML text of an answer, or the error in it.
+fn text_of(response: http::Response<Bytes>, operation: String) -> CallResult<String> {
     let text = String::from_utf8_lossy(response.body()).into_owned();
     if response.status().is_success() {
         return Ok(text);

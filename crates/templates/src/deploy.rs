@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use crate::client::Client;
 use crate::error::TemplateError;
-use crate::intrinsics::Scope;
+use crate::intrinsics::{Scope, text};
 use crate::resources::{self, Context};
 use crate::template::Template;
 
@@ -115,7 +115,8 @@ fn resolve(template: &Template, scope: &Scope, id: &str) -> Result<Value, Templa
     let properties = scope
         .resolve(&resource.properties)
         .map_err(|what| TemplateError::Invalid(place(), format!("{id}: {what}")))?;
-    resources::prepare(&resource.kind, properties, &template.folder)
+    let region = scope.reference("AWS::Region").map(|region| text(&region)).unwrap_or_default();
+    resources::prepare(&resource.kind, properties, &template.folder, &region)
         .map_err(|what| TemplateError::Invalid(place(), format!("{id}: {what}")))
 }
 

@@ -90,7 +90,7 @@ impl Scope {
         }
     }
 
-    fn reference(&self, name: &str) -> Evaluated<Value> {
+    pub(crate) fn reference(&self, name: &str) -> Evaluated<Value> {
         if name == "AWS::NoValue" {
             return Ok(no_value());
         }

@@ -5,6 +5,7 @@ mod ecs;
 mod iam;
 mod lambda;
 mod messaging;
+mod s3;
 mod states;
 
 use std::path::Path;
@@ -66,17 +67,18 @@ pub(crate) enum Support {
 }
 
 /// Types that change nothing about how a workflow runs here.
-const RECORDED: [&str; 6] = [
+const RECORDED: [&str; 7] = [
     "AWS::CloudFormation::WaitConditionHandle",
     "AWS::CloudWatch::Dashboard",
     "AWS::Logs::ResourcePolicy",
+    "AWS::S3::BucketPolicy",
     "AWS::SNS::TopicPolicy",
     "AWS::Serverless::Application::Metadata",
     "AWS::CDK::Metadata",
 ];
 
 /// Types that are made.
-const RUN: [&str; 20] = [
+const RUN: [&str; 21] = [
     "AWS::DynamoDB::Table",
     "AWS::ECS::Cluster",
     "AWS::ECS::TaskDefinition",
@@ -89,6 +91,7 @@ const RUN: [&str; 20] = [
     "AWS::Lambda::Version",
     "AWS::Logs::LogGroup",
     "AWS::Logs::LogStream",
+    "AWS::S3::Bucket",
     "AWS::SNS::Subscription",
     "AWS::SNS::Topic",
     "AWS::SQS::Queue",
@@ -110,9 +113,11 @@ pub(crate) fn support(kind: &str) -> Support {
     }
 }
 
-/// Turns what lies beside the template into properties that can be compared (a folder of code into its hash).
-pub(crate) fn prepare(kind: &str, properties: Value, folder: &Path) -> Result<Value, String> {
+/// Turns what lies beside the template into properties that can be compared (a folder of code into its hash, the
+/// stack's region into that of a bucket).
+pub(crate) fn prepare(kind: &str, properties: Value, folder: &Path, region: &str) -> Result<Value, String> {
     match kind {
+        "AWS::S3::Bucket" => Ok(s3::prepare(properties, region)),
         "AWS::Lambda::Function" => lambda::prepare(properties, folder),
         _ => Ok(properties),
     }
@@ -132,6 +137,7 @@ pub(crate) async fn create(context: &Context<'_>, kind: &str, properties: &Value
         "AWS::Lambda::Version" => lambda::publish_version(context, properties).await,
         "AWS::Logs::LogGroup" => data::create_log_group(context, properties).await,
         "AWS::Logs::LogStream" => data::create_log_stream(context, properties).await,
+        "AWS::S3::Bucket" => s3::create_bucket(context, properties).await,
         "AWS::SNS::Subscription" => messaging::subscribe(context, properties).await,
         "AWS::SNS::Topic" => messaging::create_topic(context, properties).await,
         "AWS::SQS::Queue" => messaging::create_queue(context, properties).await,
@@ -158,6 +164,7 @@ pub(crate) async fn update(
         }
         "AWS::IAM::Role" => iam::update_role(context, current, properties).await,
         "AWS::SQS::Queue" => messaging::update_queue(context, current, properties).await,
+        "AWS::S3::Bucket" => s3::update_bucket(context, current, properties).await,
         "AWS::SNS::Topic" => messaging::update_topic(context, current, properties).await,
         "AWS::Logs::LogGroup" => data::update_log_group(context, current, properties).await,
         // Creating these again is how AWS updates them, too.
@@ -190,6 +197,7 @@ pub(crate) async fn delete(context: &Context<'_>, resource: &StackResource) -> C
         "AWS::Lambda::Permission" => lambda::remove_permission(context, resource).await,
         "AWS::Logs::LogGroup" => data::delete_log_group(context, resource).await,
         "AWS::Logs::LogStream" => data::delete_log_stream(context, resource).await,
+        "AWS::S3::Bucket" => s3::delete_bucket(context, resource).await,
         "AWS::SNS::Subscription" => messaging::unsubscribe(context, resource).await,
         "AWS::SNS::Topic" => messaging::delete_topic(context, resource).await,
         "AWS::SQS::Queue" => messaging::delete_queue(context, resource).await,
@@ -205,9 +213,10 @@ pub(crate) async fn delete(context: &Context<'_>, resource: &StackResource) -> C
 
 /// What is already gone need not be deleted.
 fn forgive_missing(error: CallError) -> CallResult<()> {
-    const GONE: [&str; 10] = [
+    const GONE: [&str; 11] = [
         "AWS.SimpleQueueService.NonExistentQueue",
         "ClusterNotFoundException",
+        "NoSuchBucket",
         "NoSuchEntity",
         "NotFound",
         "QueueDoesNotExist",
