@@ -77,7 +77,8 @@ def test_a_container_that_exits_1_stops_its_siblings(server, world):
     codes = sorted(task["stopCode"] for task in eventually(
         lambda: len(tasks(server, "STOPPED")) == 3 and tasks(server, "STOPPED"), seconds=90, what="three stopped tasks"))
     assert codes == ["EssentialContainerExited", "UserInitiated", "UserInitiated"]
-    eventually(lambda: not [c for c in containers(server.podman) if c["State"] == "running"], what="the end of the containers")
+    # Python as a container's first process ignores SIGTERM, so the containers end when their stop timeout has passed.
+    eventually(lambda: not [c for c in containers(server.podman) if c["State"] == "running"], seconds=90, what="the end of the containers")
 
 
 def test_a_started_container_is_found_again_after_a_crash_and_not_started_twice(server):
