@@ -188,8 +188,9 @@ impl<'a> Turn<'a> {
         {
             // Only a deadline that runs is moved: nobody works on an activity that was not handed out.
             let at = at.plus(heartbeat);
-            work.heartbeat_at = Some(at);
-            self.effects.push(arm(task.0, TimerKind::Heartbeat, at));
+            if work.heartbeat_at.replace(at) != Some(at) {
+                self.effects.push(arm(task.0, TimerKind::Heartbeat, at));
+            }
         }
         Ok(())
     }

@@ -442,7 +442,20 @@ impl Simulator {
         }
     }
 
+    /// RedriveExecution is not repeated blindly: who got no answer looks whether it was done.
+    fn is_done_already(&self, message: &Message) -> bool {
+        let n = message.execution;
+        let asked = self.machines[n].redrives - self.redrives[n];
+        let done = self.witness.state(n).redrive_count();
+        message.sender == Sender::Customer
+            && matches!(message.what, What::Input(InputKind::Redriven))
+            && done >= asked
+    }
+
     fn offer(&mut self, message: Message) {
+        if self.is_done_already(&message) {
+            return;
+        }
         let execution: Arc<str> = Arc::clone(&self.witness.arns[message.execution]);
         let ticket = matches!(message.sender, Sender::Customer | Sender::Stranger).then(|| {
             self.drawn += 1;

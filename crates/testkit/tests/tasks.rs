@@ -1,7 +1,5 @@
 //! What comes back for a task: tokens, heartbeats, late and double answers, and tasks that may not be scheduled at all.
 
-mod simulator;
-
 use std::sync::Arc;
 
 use asl::payload::Payload;
@@ -12,7 +10,7 @@ use engine::{
     ScheduleTask, Stage, Step, TaskId, TimerId, TimerKind, token,
 };
 use serde_json::{Value, json};
-use simulator::start_of;
+use testkit::start_of;
 
 const ACTIVITY: &str = "arn:aws:states:us-east-1:000000000000:activity:pack";
 
