@@ -7,6 +7,7 @@
 
 pub mod catalog;
 mod failure;
+pub mod items;
 pub mod mock;
 pub mod model;
 mod naming;

@@ -78,6 +78,11 @@ impl Integrations {
         Integrations { transport }
     }
 
+    /// What requests leave by.
+    pub fn transport(&self) -> &Arc<dyn Transport> {
+        &self.transport
+    }
+
     /// Why arguments cannot even be sent, in AWS's words.
     pub fn check(&self, resource: &Resource, arguments: &Payload) -> Result<(), String> {
         let ResourceKind::Service { service, action, pattern } = &resource.kind else { return Ok(()) };

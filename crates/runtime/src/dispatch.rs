@@ -10,7 +10,7 @@ use asl::payload::Payload;
 use asl::program::Resource;
 use engine::map_run::{ReadItems, WriteResults};
 use engine::{Failure, Stage, Start, TaskId};
-use store::MapRunItem;
+use store::{ExecutionRow, MapRunItem};
 
 use crate::clock::BoxFuture;
 
@@ -92,6 +92,17 @@ pub struct ItemsReport {
     pub end: bool,
 }
 
+/// A child of a Map Run that ended.
+#[derive(Clone, Debug)]
+pub struct MapRunChild {
+    /// How it ended.
+    pub item: MapRunItem,
+    /// Its row; an Express execution has none.
+    pub row: Option<ExecutionRow>,
+    /// Its input, where it is known still.
+    pub input: Option<Payload>,
+}
+
 /// Does tasks. Implemented by the binary over crate `integrations`, and by scripts in tests.
 ///
 /// A call takes as long as the task does; dropping its future abandons it. Activities are not seen here: workers fetch them.
@@ -115,9 +126,9 @@ pub trait Dispatch: Send + Sync + 'static {
         &self,
         parent: Arc<Start>,
         write: WriteResults,
-        items: Vec<MapRunItem>,
+        children: Vec<MapRunChild>,
     ) -> BoxFuture<'_, Result<Payload, Failure>> {
-        let _ = (parent, write, items);
+        let _ = (parent, write, children);
         let failure =
             Failure::new("States.ResultWriterFailed", "Writing results to a service is not supported yet.");
         Box::pin(async move { Err(failure) })

@@ -118,7 +118,15 @@ impl<'a> MapState<'a> {
     pub fn reader(&mut self) -> Result<Option<Payload>, Failure> {
         let Some(reader) = &self.map.item_reader else { return Ok(None) };
         let arguments = self.template(reader.arguments.as_ref())?;
-        let max_items = self.number(reader.max_items.as_ref(), "MaxItems")?;
+        let max_items = self.number(reader.max_items.as_ref(), "MaxItems").map_err(|failure| {
+            // Recorded: below zero the reader fails, not the state.
+            let negative = failure.cause.as_deref() == Some("MaxItems cannot be negative.");
+            if negative {
+                Failure::new("States.ItemReaderFailed", "field MaxItems must be positive")
+            } else {
+                failure
+            }
+        })?;
         let arguments = arguments.map_or(Value::Null, |arguments| arguments.value().clone());
         Ok(Some(Payload::from_value(json!({
             "Action": &*reader.action, "Arguments": arguments, "ReaderConfig": reader.config, "MaxItems": max_items,

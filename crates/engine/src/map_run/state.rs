@@ -162,6 +162,13 @@ impl MapRun {
         })))
     }
 
+    /// Whether it failed with children whose results are to be written to a service.
+    pub(crate) fn owes_export(&self) -> bool {
+        let failed = matches!(self.stopping, Some((MapRunStatus::Failed, _)));
+        let exports = self.writer.as_ref().is_some_and(|writer| !writer.value()["Arguments"].is_null());
+        failed && exports && self.executions.total > 0
+    }
+
     pub(crate) fn has_room(&self) -> bool {
         let max_concurrency = self.thresholds.as_ref().map_or(0, |thresholds| thresholds.max_concurrency);
         self.stopping.is_none()

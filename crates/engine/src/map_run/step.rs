@@ -224,6 +224,11 @@ impl Turn<'_> {
                 if !self.map_run.collecting {
                     return Err(Ignored::Stale);
                 }
+                // The files of a Map Run that failed are written too; how it ended stays.
+                if let Some((status, failure)) = self.map_run.stopping.clone() {
+                    self.end(status, None, failure);
+                    return Ok(());
+                }
                 match result {
                     Ok(output) => self.end(MapRunStatus::Succeeded, Some(output), Failure::default()),
                     Err(failure) => self.end(MapRunStatus::Failed, None, failure),
@@ -275,7 +280,13 @@ impl Turn<'_> {
     fn advance(&mut self) -> bool {
         if let Some((status, failure)) = &self.map_run.stopping {
             let (status, failure) = (*status, failure.clone());
-            if self.map_run.live.is_empty() {
+            let exported = self.map_run.collecting || !self.map_run.owes_export();
+            if self.map_run.live.is_empty() && !exported {
+                self.emit(MapRunEventKind::Collecting {});
+                self.effects.extend(self.map_run.write_effect());
+            } else if self.map_run.live.is_empty()
+                && (!self.map_run.collecting || status != MapRunStatus::Failed)
+            {
                 self.end(status, None, failure);
                 return true;
             }

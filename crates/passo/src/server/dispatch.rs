@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use asl::payload::Payload;
 use asl::program::Resource;
-use engine::Failure;
+use engine::map_run::{ReadItems, WriteResults};
+use engine::{Failure, Start};
+use integrations::items::{self, ChildRecord, ItemReaders, Place};
 use integrations::mock::{self, FieldValidation};
 use integrations::{Call, Identity, Integrations, Observation, Report, Stage};
-use runtime::{BoxFuture, CancelReport, Dispatch, TaskCall, TaskReport};
+use runtime::{BoxFuture, CancelReport, Dispatch, ItemsReport, MapRunChild, TaskCall, TaskReport};
 use serde_json::Value;
 
 /// A job is looked at again after this time, doubled up to the bound.
@@ -18,11 +20,13 @@ const LOOK_AGAIN_MAX: Duration = Duration::from_secs(1);
 /// Tasks over [`Integrations`].
 pub(super) struct Tasks {
     integrations: Integrations,
+    readers: ItemReaders,
 }
 
 impl Tasks {
     pub fn new(integrations: Integrations) -> Tasks {
-        Tasks { integrations }
+        let readers = ItemReaders::new(Arc::clone(integrations.transport()));
+        Tasks { integrations, readers }
     }
 
     async fn watch(&self, call: Call, handle: Payload) -> TaskReport {
@@ -54,6 +58,32 @@ fn call_of(call: TaskCall) -> Call {
     }
 }
 
+/// On whose behalf the objects of a Map Run are read and written.
+fn identity_of(parent: &Start, map_run_arn: &Arc<str>) -> Identity {
+    Identity {
+        role_arn: Arc::clone(&parent.role_arn),
+        session_name: Arc::clone(&parent.name),
+        account: Arc::clone(&parent.account),
+        region: Arc::clone(&parent.region),
+        invocation_id: Arc::clone(map_run_arn),
+    }
+}
+
+fn child_record(child: MapRunChild) -> ChildRecord {
+    ChildRecord {
+        execution_arn: child.item.execution_arn,
+        status: child.item.status.as_str().into(),
+        input: child.input,
+        output: child.item.output,
+        times: child.row.as_ref().map(|row| (row.start, row.stop)),
+        redrive_count: child.row.map_or(0, |row| row.redrive_count),
+    }
+}
+
+fn failure_of(failure: integrations::Failure) -> Failure {
+    Failure { error: failure.error.map(Arc::from), cause: failure.cause.map(Arc::from) }
+}
+
 fn task_report(report: Report) -> TaskReport {
     match report {
         Report::Succeeded(output) => TaskReport::Succeeded { output: Payload::from_value(output) },
@@ -61,7 +91,7 @@ fn task_report(report: Report) -> TaskReport {
             TaskReport::Submitted { output: Payload::from_value(output), handle: Payload::from_value(handle) }
         }
         Report::Failed(failure, stage) => TaskReport::Failed {
-            failure: Failure { error: failure.error.map(Arc::from), cause: failure.cause.map(Arc::from) },
+            failure: failure_of(failure),
             stage: match stage {
                 Stage::Start => engine::Stage::Start,
                 Stage::Submit => engine::Stage::Submit,
@@ -87,6 +117,38 @@ pub(super) fn check_mock(
 impl Dispatch for Tasks {
     fn check(&self, resource: &Resource, arguments: &Payload) -> Result<(), String> {
         self.integrations.check(resource, arguments)
+    }
+
+    fn read_items(&self, parent: Arc<Start>, read: ReadItems) -> BoxFuture<'_, Result<ItemsReport, Failure>> {
+        Box::pin(async move {
+            let identity = identity_of(&parent, &read.map_run_arn);
+            let place = Place {
+                next_item: read.cursor.next_item,
+                position: read.cursor.position.as_ref().map(|position| position.value().clone()),
+                version: read.cursor.version,
+            };
+            let read = self.readers.read(&identity, &read.map_run_arn, read.reader.value(), &place).await;
+            let page = read.map_err(failure_of)?;
+            let position = Some(Payload::from_value(page.position));
+            Ok(ItemsReport { items: page.items, position, version: page.version, end: page.end })
+        })
+    }
+
+    fn write_results(
+        &self,
+        parent: Arc<Start>,
+        write: WriteResults,
+        children: Vec<MapRunChild>,
+    ) -> BoxFuture<'_, Result<Payload, Failure>> {
+        Box::pin(async move {
+            let identity = identity_of(&parent, &write.map_run_arn);
+            let children: Vec<ChildRecord> = children.into_iter().map(child_record).collect();
+            let writer = write.writer.unwrap_or_default();
+            let transport = self.integrations.transport();
+            let results =
+                items::results(transport, &identity, &write.map_run_arn, writer.value(), &children).await;
+            results.map(Payload::from_value).map_err(failure_of)
+        })
     }
 
     fn run(&self, call: TaskCall) -> BoxFuture<'_, TaskReport> {

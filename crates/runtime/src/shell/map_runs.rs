@@ -13,16 +13,17 @@ use asl::program::{Program, StateMachineType};
 use engine::map_run::{
     ChildResult, MapRun, MapRunEffect, MapRunInput, MapRunInputKind, MapRunStart, MapRunStatus,
 };
-use engine::{Failure, InputKind, MapRunResult, Start, StartMapRun, StopMapRun, TaskId};
+use engine::{EventKind, Failure, InputKind, MapRunResult, Start, StartMapRun, StopMapRun, TaskId};
 use store::{
-    Batch, ExecutionRow, ExecutionStatus, ExecutionsQuery, ListBy, MapRunItem, Reader, Scope, StoreError,
+    Batch, Direction, ExecutionRow, ExecutionStatus, ExecutionsQuery, HistoryQuery, ListBy, MapRunItem,
+    Reader, Scope, StoreError,
 };
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
 use super::Core;
 use super::express;
-use crate::dispatch::ItemsReport;
+use crate::dispatch::{ItemsReport, MapRunChild};
 use crate::error::Error;
 use crate::executions::{ExecutionResult, result_of};
 use crate::failpoint;
@@ -274,13 +275,15 @@ fn carry_out(core: &Arc<Core>, run: &Arc<Run>, program: &Arc<Program>, effect: M
         MapRunEffect::WriteResults(write) => {
             tokio::spawn(async move {
                 let arn = Arc::clone(&write.map_run_arn);
-                let Ok(items) = core.read(move |reader| all_items(reader, &arn)).await else { return };
-                let result = match write.writer {
-                    None => gather(&items),
-                    Some(_) => {
-                        let dispatch = Arc::clone(&core.dispatch);
-                        dispatch.write_results(Arc::clone(&run.parent), *write, items).await
-                    }
+                let result = if write.writer.is_none() {
+                    let Ok(items) = core.read(move |reader| all_items(reader, &arn)).await else { return };
+                    gather(&items)
+                } else {
+                    let Ok(children) = core.read(move |reader| all_children(reader, &arn)).await else {
+                        return;
+                    };
+                    let dispatch = Arc::clone(&core.dispatch);
+                    dispatch.write_results(Arc::clone(&run.parent), *write, children).await
                 };
                 run.tell(MapRunInputKind::ResultsWritten(result));
             });
@@ -418,6 +421,26 @@ fn all_items(reader: &dyn Reader, map_run_arn: &str) -> Result<Vec<MapRunItem>, 
         }
         items.extend(page);
     }
+}
+
+/// The children as a ResultWriter tells them. Of an Express execution only its end is known.
+fn all_children(reader: &dyn Reader, map_run_arn: &str) -> Result<Vec<MapRunChild>, StoreError> {
+    let child = |item: MapRunItem| {
+        let row = reader.execution(&item.execution_arn)?;
+        let first = match &row {
+            Some(row) => {
+                let (execution, direction) = (row.key, Direction::Forward);
+                reader.history(&HistoryQuery { execution, from: None, direction, limit: 1 })?.items.pop()
+            }
+            None => None,
+        };
+        let input = first.and_then(|event| match event.kind {
+            EventKind::ExecutionStarted { start, .. } => Some(start.input.clone()),
+            _ => None,
+        });
+        Ok(MapRunChild { item, row, input })
+    };
+    all_items(reader, map_run_arn)?.into_iter().map(child).collect()
 }
 
 /// Without a ResultWriter the result is the array of the outputs, in the order of the items.

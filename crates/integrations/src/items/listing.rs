@@ -1,0 +1,57 @@
+//! Objects of a bucket as items: `s3:listObjectsV2`.
+
+use asl::payload::Payload;
+use asl::timestamp::Timestamp;
+use serde_json::{Value, json};
+
+use super::Bucket;
+
+/// A listing being read.
+pub(super) struct Listing {
+    arguments: Value,
+    token: Option<String>,
+}
+
+impl Listing {
+    /// From the beginning, or from a position on.
+    pub fn open(arguments: &Value, config: &Value, position: Option<&Value>) -> Result<Listing, String> {
+        match config["Transformation"].as_str() {
+            None | Some("NONE") => {}
+            Some(other) => return Err(format!("Transformation {other} is not supported by this server.")),
+        }
+        let token = position.and_then(|position| position["Token"].as_str()).map(str::to_owned);
+        Ok(Listing { arguments: arguments.clone(), token })
+    }
+
+    /// Where to go on.
+    pub fn position(&self) -> Option<Value> {
+        self.token.as_ref().map(|token| json!({ "Token": token }))
+    }
+
+    /// The next items, and whether they are the last.
+    pub async fn page(&mut self, bucket: Bucket<'_>, most: u64) -> Result<(Vec<Payload>, bool), String> {
+        let mut parameters = self.arguments.clone();
+        if let Some(token) = &self.token {
+            parameters["ContinuationToken"] = json!(token);
+        }
+        let listed = bucket.call("listObjectsV2", &parameters).await?.members()?;
+        let contents = listed["Contents"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let most = usize::try_from(most).unwrap_or(usize::MAX);
+        let items = contents.iter().take(most).map(item).collect();
+        self.token = listed["NextContinuationToken"].as_str().map(str::to_owned);
+        Ok((items, listed["IsTruncated"] != true || self.token.is_none()))
+    }
+}
+
+/// Recorded: these five members, the time in seconds.
+fn item(object: &Value) -> Payload {
+    let modified = object["LastModified"].as_str().and_then(|text| Timestamp::parse(text).ok());
+    let storage_class = object["StorageClass"].as_str().unwrap_or("STANDARD");
+    Payload::from_value(json!({
+        "Etag": object["ETag"],
+        "Key": object["Key"],
+        "LastModified": modified.map(|at| at.epoch_seconds().trunc() as i64),
+        "Size": object["Size"],
+        "StorageClass": storage_class,
+    }))
+}

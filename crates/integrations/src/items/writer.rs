@@ -1,0 +1,226 @@
+//! ResultWriter: what became of a Map Run's children, as the Map's result or as files in S3.
+//!
+//! Invariant: the manifest is written last, so whoever sees it finds the files it names. Writing again overwrites the same keys.
+
+use std::sync::Arc;
+
+use asl::payload::Payload;
+use asl::timestamp::Timestamp;
+use serde_json::{Map, Value, json};
+
+use super::Bucket;
+use crate::failure::Failure;
+use crate::transport::{Identity, Transport};
+
+/// A file is full from this length on (AWS: 5 GB).
+const FILE_BYTES: usize = 16 << 20;
+
+/// A child that ended.
+#[derive(Clone, Debug)]
+pub struct ChildRecord {
+    /// Its ARN.
+    pub execution_arn: Arc<str>,
+    /// `SUCCEEDED`, `FAILED`, `TIMED_OUT` or `ABORTED`.
+    pub status: Arc<str>,
+    /// Its input, where it is known still.
+    pub input: Option<Payload>,
+    /// Its output, or `{"Error": …, "Cause": …}`.
+    pub output: Option<Payload>,
+    /// When it started and ended, where that is known still.
+    pub times: Option<(Timestamp, Option<Timestamp>)>,
+    /// How often it was redriven.
+    pub redrive_count: u32,
+}
+
+/// How results look.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Transformation {
+    None,
+    Compact,
+    Flatten,
+}
+
+impl Transformation {
+    fn of(config: &Value, default: Transformation) -> Transformation {
+        match config["Transformation"].as_str() {
+            Some("NONE") => Transformation::None,
+            Some("COMPACT") => Transformation::Compact,
+            Some("FLATTEN") => Transformation::Flatten,
+            _ => default,
+        }
+    }
+}
+
+impl ChildRecord {
+    fn succeeded(&self) -> bool {
+        &*self.status == "SUCCEEDED"
+    }
+
+    /// The record of transformation NONE.
+    fn in_full(&self) -> Value {
+        let mut record = Map::new();
+        let mut put = |name: &str, value: Value| record.insert(name.to_owned(), value);
+        let parts: Vec<&str> = self.execution_arn.splitn(9, ':').collect();
+        put("ExecutionArn", json!(&*self.execution_arn));
+        if let Some(input) = &self.input {
+            put("Input", json!(input.text()));
+        }
+        put("InputDetails", json!({ "Included": self.input.is_some() }));
+        put("Name", json!(parts.get(7)));
+        if self.succeeded() {
+            put("Output", json!(self.output.as_ref().map_or("null", Payload::text)));
+            put("OutputDetails", json!({ "Included": true }));
+        } else if let Some(failure) = &self.output {
+            for name in ["Error", "Cause"] {
+                if let Some(text) = failure.value().get(name) {
+                    put(name, text.clone());
+                }
+            }
+        }
+        put("RedriveCount", json!(self.redrive_count));
+        if self.succeeded() {
+            put("RedriveStatus", json!("NOT_REDRIVABLE"));
+            put("RedriveStatusReason", json!("Execution is SUCCEEDED and cannot be redriven"));
+        } else {
+            put("RedriveStatus", json!("REDRIVABLE_BY_MAP_RUN"));
+        }
+        if let Some((start, _)) = self.times {
+            put("StartDate", json!(start.to_string()));
+        }
+        if let [arn, partition, states, region, account, _, machine, ..] = parts.as_slice() {
+            let machine = format!("{arn}:{partition}:{states}:{region}:{account}:stateMachine:{machine}");
+            put("StateMachineArn", json!(machine));
+        }
+        put("Status", json!(&*self.status));
+        if let Some((_, Some(stop))) = self.times {
+            put("StopDate", json!(stop.to_string()));
+        }
+        Value::Object(record)
+    }
+
+    /// Its part of the results. What did not succeed is always told in full.
+    fn shown(&self, transformation: Transformation) -> Vec<Value> {
+        let output = || self.output.as_ref().map_or(Value::Null, |output| output.value().clone());
+        match (transformation, self.succeeded()) {
+            (Transformation::None, _) | (_, false) => vec![self.in_full()],
+            (Transformation::Compact, true) => vec![output()],
+            (Transformation::Flatten, true) => match output() {
+                Value::Array(parts) => parts,
+                other => vec![other],
+            },
+        }
+    }
+}
+
+/// The Map's result when a WriterConfig shapes it and nothing is exported. Recorded default: COMPACT.
+fn gathered(config: &Value, children: &[ChildRecord]) -> Value {
+    let transformation = Transformation::of(config, Transformation::Compact);
+    let told = |child: &&ChildRecord| child.succeeded() || transformation == Transformation::None;
+    children.iter().filter(told).flat_map(|child| child.shown(transformation)).collect()
+}
+
+/// The result of a Map with a ResultWriter (`{Arguments, WriterConfig}`, evaluated): the exported files' place, or, without a
+/// bucket, what the children gave.
+pub async fn results(
+    transport: &Arc<dyn Transport>,
+    identity: &Identity,
+    map_run_arn: &str,
+    writer: &Value,
+    children: &[ChildRecord],
+) -> Result<Value, Failure> {
+    if writer["Arguments"].is_null() {
+        return Ok(gathered(&writer["WriterConfig"], children));
+    }
+    write(transport, identity, map_run_arn, writer, children)
+        .await
+        .map_err(|cause| Failure::new("States.ResultWriterFailed", cause))
+}
+
+/// Writes the files; the answer is the Map's result.
+async fn write(
+    transport: &Arc<dyn Transport>,
+    identity: &Identity,
+    map_run_arn: &str,
+    writer: &Value,
+    children: &[ChildRecord],
+) -> Result<Value, String> {
+    let (arguments, config) = (&writer["Arguments"], &writer["WriterConfig"]);
+    let prefix = arguments["Prefix"].as_str().unwrap_or_default().trim_end_matches('/');
+    let id = map_run_arn.rsplit(':').next().unwrap_or_default();
+    let export = Export {
+        bucket: Bucket::new(transport, identity),
+        arguments,
+        folder: if prefix.is_empty() { id.to_owned() } else { format!("{prefix}/{id}") },
+        lines: config["OutputType"] == "JSONL",
+    };
+    let transformation = Transformation::of(config, Transformation::None);
+    let (succeeded, failed): (Vec<_>, Vec<_>) = children.iter().partition(|child| child.succeeded());
+    let succeeded = export.files("SUCCEEDED", &succeeded, transformation).await?;
+    let failed = export.files("FAILED", &failed, Transformation::None).await?;
+    let bucket = &arguments["Bucket"];
+    let manifest = json!({
+        "DestinationBucket": bucket,
+        "MapRunArn": map_run_arn,
+        "ResultFiles": { "FAILED": failed, "PENDING": [], "SUCCEEDED": succeeded },
+    });
+    let key = format!("{}/manifest.json", export.folder);
+    export.put(&key, manifest.to_string()).await?;
+    Ok(json!({ "MapRunArn": map_run_arn, "ResultWriterDetails": { "Bucket": bucket, "Key": key } }))
+}
+
+struct Export<'a> {
+    bucket: Bucket<'a>,
+    arguments: &'a Value,
+    folder: String,
+    lines: bool,
+}
+
+impl Export<'_> {
+    /// Writes records in as many files as they need; none for none. Yields them as the manifest names them.
+    async fn files(
+        &self,
+        name: &str,
+        children: &[&ChildRecord],
+        transformation: Transformation,
+    ) -> Result<Vec<Value>, String> {
+        let mut files = Vec::new();
+        let mut text = String::new();
+        for child in children {
+            for record in child.shown(transformation) {
+                if !text.is_empty() && !self.lines {
+                    text.push(',');
+                }
+                text.push_str(&record.to_string());
+                if self.lines {
+                    text.push('\n');
+                }
+            }
+            if text.len() >= FILE_BYTES {
+                files.push(self.file(name, files.len(), std::mem::take(&mut text)).await?);
+            }
+        }
+        if !text.is_empty() {
+            files.push(self.file(name, files.len(), text).await?);
+        }
+        Ok(files)
+    }
+
+    async fn file(&self, name: &str, number: usize, records: String) -> Result<Value, String> {
+        let extension = if self.lines { "jsonl" } else { "json" };
+        let body = if self.lines { records } else { format!("[{records}]") };
+        let key = format!("{}/{name}_{number}.{extension}", self.folder);
+        let size = body.len();
+        self.put(&key, body).await?;
+        Ok(json!({ "Key": key, "Size": size }))
+    }
+
+    async fn put(&self, key: &str, body: String) -> Result<(), String> {
+        let mut parameters = self.arguments.clone();
+        if let Some(members) = parameters.as_object_mut() {
+            members.shift_remove("Prefix");
+        }
+        parameters["Key"] = json!(key);
+        parameters["Body"] = json!(body);
+        self.bucket.call("putObject", &parameters).await?.members().map(drop)
+    }
+}
