@@ -146,7 +146,11 @@ impl Simulator {
             journal.written.iter().for_each(|event| self.table.event(event));
         }
         let ending = |n| Ending {
-            end: format!("{:?}", self.witness.state(n).finished()),
+            end: format!(
+                "{:?} after {} redrives",
+                self.witness.state(n).finished(),
+                self.witness.state(n).redrive_count()
+            ),
             effects: self.outside.done_for(n),
         };
         Ok((0..self.machines.len()).map(ending).collect())
