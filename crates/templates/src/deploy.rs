@@ -22,6 +22,9 @@ pub struct Stack {
     pub order: Vec<String>,
     /// Outputs, evaluated.
     pub outputs: BTreeMap<String, Value>,
+    /// Logical id of the resource that was being created when this was kept: after a crash it may or may not exist.
+    #[serde(default)]
+    pub creating: Option<String>,
 }
 
 /// One deployed resource.
@@ -61,6 +64,10 @@ pub struct Change {
 
 /// Told about each change when it is done (or undone, when a deployment is rolled back).
 pub type Progress<'a> = &'a (dyn Fn(&Change) + Send + Sync);
+
+/// Keeps the stack durably; called before a resource is created and after each change, so that a crash in the middle of a
+/// deployment leaves nothing that the next one does not know.
+pub type Keep<'a> = &'a (dyn Fn(&Stack) -> Result<(), String> + Send + Sync);
 
 /// What a deployment did.
 #[derive(Clone, Debug, Default)]
@@ -126,16 +133,17 @@ pub async fn deploy(
     client: &dyn Client,
     stack: &mut Stack,
     progress: Progress<'_>,
+    keep: Keep<'_>,
 ) -> Result<Deployed, TemplateError> {
     let before = stack.clone();
     let mut deployed = Deployed::default();
-    match apply(template, client, stack, progress, &mut deployed).await {
-        Ok(()) => Ok(deployed),
-        Err(error) => {
-            roll_back(template, client, stack, &before, &deployed.changes, progress).await;
-            Err(error)
-        }
+    let outcome = apply(template, client, stack, progress, keep, &mut deployed).await;
+    if outcome.is_err() {
+        roll_back(template, client, stack, &before, &deployed.changes, progress).await;
+        stack.creating = None;
     }
+    let kept = keep(stack).map_err(TemplateError::Unkept);
+    outcome.and(kept).map(|()| deployed)
 }
 
 async fn apply(
@@ -143,8 +151,10 @@ async fn apply(
     client: &dyn Client,
     stack: &mut Stack,
     progress: Progress<'_>,
+    keep: Keep<'_>,
     deployed: &mut Deployed,
 ) -> Result<(), TemplateError> {
+    let left_over = stack.creating.take();
     let mut scope = template.scope.clone();
     for id in template.order()? {
         let properties = resolve(template, &scope, &id)?;
@@ -161,7 +171,15 @@ async fn apply(
         };
         let made = match current {
             Some(current) => resources::update(&context, kind, &current, &properties).await,
-            None => resources::create(&context, kind, &properties).await,
+            None => {
+                stack.creating = Some(id.clone());
+                keep(stack).map_err(TemplateError::Unkept)?;
+                if left_over.as_ref() == Some(&id) {
+                    let cleared = resources::clear_left_over(&context, kind, &properties).await;
+                    cleared.map_err(|error| error.on(&id))?;
+                }
+                resources::create(&context, kind, &properties).await
+            }
         };
         let made = made.map_err(|error| error.on(&id))?;
         let resource = StackResource {
@@ -175,6 +193,8 @@ async fn apply(
         if !stack.order.contains(&id) {
             stack.order.push(id.clone());
         }
+        stack.creating = None;
+        keep(stack).map_err(TemplateError::Unkept)?;
         record(deployed, progress, Change { id, resource_type: kind.clone(), kind: change });
     }
     for change in removed(template, stack) {

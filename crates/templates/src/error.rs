@@ -49,6 +49,9 @@ pub enum TemplateError {
         /// AWS's message.
         message: String,
     },
+    /// What was deployed could not be written down.
+    #[error("the state of the stack could not be kept: {0}")]
+    Unkept(String),
     /// The API could not be reached.
     #[error("{resource}: {operation}: {reason}")]
     Unreachable {

@@ -14,6 +14,6 @@ mod sam;
 mod template;
 
 pub use client::{Client, Pending};
-pub use deploy::{Change, ChangeKind, Deployed, Progress, Stack, StackResource, delete, deploy, plan};
+pub use deploy::{Change, ChangeKind, Deployed, Keep, Progress, Stack, StackResource, delete, deploy, plan};
 pub use error::{Place, TemplateError};
 pub use template::{Options, Template};

@@ -156,7 +156,8 @@ async fn deployed_and_run(
 ) -> Result<(), Failed> {
     header(terminal, client, project, arguments).await;
     template.warnings.iter().for_each(|warning| terminal.warning(warning));
-    let stack = deploy(terminal, project, template, client, data).await?;
+    let file = stack_file(data, project, arguments.endpoint.as_deref());
+    let stack = deploy(terminal, project, template, client, &file).await?;
     let machine = machine(&stack, arguments.state_machine.as_deref())?;
     let timeout = arguments.timeout.map(Duration::from_secs);
     let run = execution::Run { terminal, client, project, stack: &stack, machine: &machine };
@@ -207,9 +208,13 @@ async fn header(terminal: &Terminal, client: &Client, project: &Project, argumen
     }
 }
 
-/// Where the deployed stack is remembered between runs.
-fn stack_file(data: &Path, project: &Project) -> PathBuf {
-    data.join("stacks").join(format!("{}.json", project.stack))
+/// Where the deployed stack is remembered between runs: for each server its own file.
+fn stack_file(data: &Path, project: &Project, endpoint: Option<&str>) -> PathBuf {
+    let server = endpoint.map(|endpoint| {
+        let plain = |c: char| if c.is_ascii_alphanumeric() || c == '.' { c } else { '-' };
+        format!("@{}", endpoint.trim_start_matches("http://").chars().map(plain).collect::<String>())
+    });
+    data.join("stacks").join(format!("{}{}.json", project.stack, server.unwrap_or_default()))
 }
 
 async fn deploy(
@@ -217,16 +222,15 @@ async fn deploy(
     project: &Project,
     template: &Template,
     client: &Client,
-    data: &Path,
+    file: &Path,
 ) -> Result<Stack, Failed> {
-    let file = stack_file(data, project);
     let mut stack: Stack =
-        std::fs::read(&file).ok().and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default();
+        std::fs::read(file).ok().and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default();
     stack.name.clone_from(&project.stack);
     let progress = |change: &Change| terminal.status(&format!("  {} {}", verb(change.kind), change.id));
-    let deployed = templates::deploy(template, client, &mut stack, &progress).await;
+    let keep = |stack: &Stack| save(file, stack);
+    let deployed = templates::deploy(template, client, &mut stack, &progress, &keep).await;
     terminal.clear_status();
-    save(&file, &stack)?;
     let deployed = deployed.map_err(undeployed)?;
     let count = |kind: ChangeKind| deployed.changes.iter().filter(|change| change.kind == kind).count();
     let summary = match deployed.changes.len() {
@@ -245,7 +249,8 @@ async fn deploy(
 
 fn undeployed(error: templates::TemplateError) -> Failed {
     let message = format!("the stack could not be deployed: {error}");
-    let unreachable = matches!(error, templates::TemplateError::Unreachable { .. });
+    let unreachable =
+        matches!(error, templates::TemplateError::Unreachable { .. } | templates::TemplateError::Unkept(_));
     if unreachable { Failed::Environment(message) } else { Failed::Usage(message) }
 }
 
@@ -258,14 +263,14 @@ fn verb(kind: ChangeKind) -> &'static str {
 }
 
 /// Written beside and renamed, so that a crash leaves the old or the new one.
-fn save(file: &Path, stack: &Stack) -> Result<(), Failed> {
+fn save(file: &Path, stack: &Stack) -> Result<(), String> {
     let write = || -> std::io::Result<()> {
         std::fs::create_dir_all(file.parent().unwrap_or(Path::new(".")))?;
         let beside = file.with_extension("json.new");
         std::fs::write(&beside, serde_json::to_vec_pretty(stack)?)?;
         std::fs::rename(&beside, file)
     };
-    write().map_err(|error| Failed::Environment(format!("{}: {error}", file.display())))
+    write().map_err(|error| format!("{}: {error}", file.display()))
 }
 
 /// What is started: the state machine, through its alias if the stack has one.

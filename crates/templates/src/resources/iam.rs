@@ -48,12 +48,20 @@ async fn put_policies(context: &Context<'_>, role: &str, properties: &Value) -> 
 async fn drop_policies(context: &Context<'_>, role: &str, properties: &Value) -> CallResult<()> {
     for policy in properties["Policies"].as_array().into_iter().flatten() {
         let name = policy["PolicyName"].as_str().unwrap_or("policy");
-        call(context, "DeleteRolePolicy", &[("RoleName", role), ("PolicyName", name)]).await?;
+        gone(call(context, "DeleteRolePolicy", &[("RoleName", role), ("PolicyName", name)]).await)?;
     }
     for arn in properties["ManagedPolicyArns"].as_array().into_iter().flatten().filter_map(Value::as_str) {
-        call(context, "DetachRolePolicy", &[("RoleName", role), ("PolicyArn", arn)]).await?;
+        gone(call(context, "DetachRolePolicy", &[("RoleName", role), ("PolicyArn", arn)]).await)?;
     }
     Ok(())
+}
+
+/// What was not there is gone, too: the next policy and the role itself still have to go.
+fn gone(answer: CallResult<String>) -> CallResult<()> {
+    match answer {
+        Err(error) if error.code() != "NoSuchEntity" => Err(error),
+        _ => Ok(()),
+    }
 }
 
 pub(super) async fn update_role(

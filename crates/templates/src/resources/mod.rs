@@ -211,6 +211,24 @@ pub(crate) async fn delete(context: &Context<'_>, resource: &StackResource) -> C
     deleted.or_else(forgive_missing)
 }
 
+/// Deletes what a deployment that died in the middle may have left of a resource it was creating. Only types whose creation
+/// is refused when the name is taken need it; the name is the stack's own, so nothing of anybody else goes.
+pub(crate) async fn clear_left_over(context: &Context<'_>, kind: &str, properties: &Value) -> CallResult<()> {
+    let name = match kind {
+        "AWS::IAM::Role" => context.name(properties, "RoleName", 64),
+        "AWS::DynamoDB::Table" => context.name(properties, "TableName", 255),
+        "AWS::Lambda::Function" => context.name(properties, "FunctionName", 64),
+        _ => return Ok(()),
+    };
+    let resource = StackResource {
+        kind: kind.to_string(),
+        properties: properties.clone(),
+        reference: name.into(),
+        attributes: Map::new(),
+    };
+    delete(context, &resource).await
+}
+
 /// What is already gone need not be deleted.
 fn forgive_missing(error: CallError) -> CallResult<()> {
     const GONE: [&str; 11] = [
