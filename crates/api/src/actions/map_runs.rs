@@ -26,7 +26,7 @@ pub(super) async fn describe(api: &Api, fields: &Fields<'_>) -> Answer {
     let run = api.runtime.describe_map_run(fields.text("mapRunArn")).await?;
     let thresholds = &run.thresholds;
     let percentage = thresholds.tolerated_failure_millionths.unwrap_or(0) as f64 / 1_000_000.0;
-    Ok(Shown::new()
+    let shown = Shown::new()
         .with("mapRunArn", &*run.map_run_arn)
         .with("executionArn", &*run.execution_arn)
         .with("status", run.status.as_str())
@@ -36,9 +36,12 @@ pub(super) async fn describe(api: &Api, fields: &Fields<'_>) -> Answer {
         .with("toleratedFailureCount", thresholds.tolerated_failure_count.unwrap_or(0))
         .with("toleratedFailurePercentage", percentage)
         .with("itemCounts", counts(&run, Counted::Items))
-        .with("executionCounts", counts(&run, Counted::Executions))
-        .with("redriveCount", run.redrive_count)
-        .done())
+        .with("executionCounts", counts(&run, Counted::Executions));
+    // Recorded: a Map Run that was never redriven does not say so.
+    Ok(match run.redrive_count {
+        0 => shown.done(),
+        count => shown.with("redriveCount", count).done(),
+    })
 }
 
 #[derive(Clone, Copy)]

@@ -6,7 +6,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 /// Longest header row, AWS's bound.
 const HEADER_BYTES_MAX: usize = 10 * 1024;
@@ -74,12 +74,27 @@ pub(super) fn headers(names: Vec<String>) -> Result<Vec<Arc<str>>, String> {
     Ok(names.into_iter().map(Arc::from).collect())
 }
 
-/// A row as an item: missing fields are empty, surplus ones are dropped.
+/// A row as an item: missing fields are empty, surplus ones are dropped. The members stand in the order of Java's hash map,
+/// as AWS writes them (recorded: an empty header comes before `H1`).
 pub(super) fn item(headers: &[Arc<str>], fields: Vec<String>) -> Value {
     let mut fields = fields.into_iter();
-    let members: Map<String, Value> =
-        headers.iter().map(|name| (name.to_string(), fields.next().unwrap_or_default().into())).collect();
-    Value::Object(members)
+    let mut members: Vec<(u32, String, Value)> = headers
+        .iter()
+        .map(|name| (bucket(name, headers.len()), name.to_string(), fields.next().unwrap_or_default().into()))
+        .collect();
+    members.sort_by_key(|(bucket, ..)| *bucket);
+    Value::Object(members.into_iter().map(|(_, name, value)| (name, value)).collect())
+}
+
+/// Bucket of a name in a `java.util.HashMap` of so many entries, which grows at three quarters of its capacity.
+fn bucket(name: &str, entries: usize) -> u32 {
+    let hash =
+        name.encode_utf16().fold(0_u32, |hash, unit| hash.wrapping_mul(31).wrapping_add(u32::from(unit)));
+    let mut capacity = 16_u32;
+    while entries as u64 * 4 > u64::from(capacity) * 3 {
+        capacity *= 2;
+    }
+    (hash ^ (hash >> 16)) & (capacity - 1)
 }
 
 #[cfg(test)]

@@ -43,14 +43,14 @@ impl Listing {
     }
 }
 
-/// Recorded: these five members, the time in seconds.
+/// Recorded: these five members in this order, the time in seconds.
 fn item(object: &Value) -> Payload {
     let modified = object["LastModified"].as_str().and_then(|text| Timestamp::parse(text).ok());
     let storage_class = object["StorageClass"].as_str().unwrap_or("STANDARD");
     Payload::from_value(json!({
         "Etag": object["ETag"],
-        "Key": object["Key"],
         "LastModified": modified.map(|at| at.epoch_seconds().trunc() as i64),
+        "Key": object["Key"],
         "Size": object["Size"],
         "StorageClass": storage_class,
     }))
