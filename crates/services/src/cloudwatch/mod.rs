@@ -212,11 +212,11 @@ mod tests {
             "Period": 60, "EvaluationPeriods": 1, "Threshold": 5, "ComparisonOperator": "GreaterThanThreshold",
             "AlarmActions": ["arn:aws:sns:eu-west-1:123456789012:alerts"]});
         call(&services, "PutMetricAlarm", alarm).await.expect("alarm");
-        let previous = (jiff::Timestamp::now().as_second() / 60 - 1) * 60;
-        let datum = json!({"MetricName": "m", "Value": 9, "Timestamp": previous});
-        call(&services, "PutMetricData", json!({"Namespace": "App", "MetricData": [datum]}))
-            .await
-            .expect("put");
+        // The minute may turn before the alarm is looked at, so this one has a value, too.
+        let minute = jiff::Timestamp::now().as_second() / 60 * 60;
+        let datum = |at: i64| json!({"MetricName": "m", "Value": 9, "Timestamp": at});
+        let data = json!([datum(minute - 60), datum(minute)]);
+        call(&services, "PutMetricData", json!({"Namespace": "App", "MetricData": data})).await.expect("put");
         let started = Instant::now();
         let outbox = directory.path().join("outbox");
         let mail = loop {
