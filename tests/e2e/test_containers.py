@@ -84,8 +84,13 @@ def test_a_container_that_exits_1_stops_its_siblings(server, world):
 def test_a_started_container_is_found_again_after_a_crash_and_not_started_twice(server):
     machine = server.deploy(ecs="docker")
     execution = server.execute(machine, "1-rule-1.json")
-    eventually(lambda: len([c for c in containers(server.podman) if c["State"] == "running"]) == 3, seconds=60, what="three containers")
-    before = sorted(c["Id"] for c in containers(server.podman) if c["State"] == "running")
+    before = []
+
+    def three_run():
+        before[:] = sorted(c["Id"] for c in containers(server.podman) if c["State"] == "running")
+        return len(before) == 3
+
+    eventually(three_run, seconds=60, what="three containers")
     server.kill()
     server.start()
     described = server.ended(execution, seconds=120)

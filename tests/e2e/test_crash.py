@@ -10,6 +10,7 @@ import pytest
 from botocore.exceptions import BotoCoreError, ClientError
 
 from deadline import eventually
+from history import executions_lines
 from passo import ACCOUNT, ORDER, REGION
 
 ROUNDS = int(os.environ.get("PASSO_CRASHES", "10"))
@@ -113,7 +114,7 @@ class Orders:
 
             def lines():
                 pages = logs.get_paginator("filter_log_events").paginate(logGroupName="/aws/vendedlogs/states/order-workflow")
-                found = [json.loads(event["message"]) for page in pages for event in page["events"]]
+                found = executions_lines(pages)
                 found = [int(line["id"]) for line in found if line["execution_arn"] == self.arn(order)]
                 return found if len(found) >= len(wanted) else None
 

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from deadline import eventually
-from history import ancestors, entered, span, state_of
+from history import ancestors, entered, executions_lines, span, state_of
 from passo import EXPECTED, ORDER, REGION, ACCOUNT
 
 WORKERS = ("ReserveStock", "IssueInvoice", "PrintLabel")
@@ -102,7 +102,7 @@ def test_every_event_is_a_log_line_at_level_all(server):
     def lines():
         pages = server.client("logs").get_paginator("filter_log_events").paginate(
             logGroupName="/aws/vendedlogs/states/order-workflow")
-        found = [json.loads(event["message"]) for page in pages for event in page["events"]]
+        found = executions_lines(pages)
         found = [line for line in found if line["execution_arn"] == execution]
         return found if len(found) == len(events) else None
 
