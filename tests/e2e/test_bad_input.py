@@ -6,10 +6,12 @@ import shutil
 import socket
 import sqlite3
 import subprocess
+import tempfile
+from pathlib import Path
 
 import pytest
 
-from passo import ORDER
+from passo import ORDER, World, binary
 
 GOOD = {"StartAt": "A", "States": {"A": {"Type": "Pass", "End": True}}}
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="mounts and other users need root")
@@ -191,25 +193,22 @@ def test_a_data_directory_serves_one_server_at_a_time(world):
 
 
 @needs_root
-def test_a_data_directory_that_may_not_be_written_to_is_named(world):
-    for folder in [world.folder, *world.folder.parents]:
-        if folder.stat().st_uid == 0 and folder != folder.parent and "tmp" not in folder.name:
-            folder.chmod(0o755)
-    data = world.folder / "data"
-    data.mkdir(mode=0o555)
-    done = world.passo("serve", "--data", data, "--listen", "127.0.0.1:0", user=NOBODY, prefix=open_path(world))
-    assert done.returncode == 3, done.stderr
-    assert str(data) in done.stderr and "permission" in done.stderr
-    assert list(data.iterdir()) == []
-
-
-def open_path(world):
-    """The binary may lie where only root can look; a copy in the world does not."""
-    from passo import binary
-    copy = world.folder / "passo"
-    shutil.copy(binary(), copy)
-    copy.chmod(0o755)
-    return ["sh", "-c", f'shift; exec {copy} "$@"', "sh"]
+def test_a_data_directory_that_may_not_be_written_to_is_named():
+    """Another user runs a copy of the binary, in a directory that this user can reach: the tests' own may be closed."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        copy = folder / "passo"
+        shutil.copy(binary(), copy)
+        copy.chmod(0o755)
+        data = folder / "data"
+        data.mkdir(mode=0o555)
+        done = World(folder).passo(
+            "serve", "--data", data, "--listen", "127.0.0.1:0", user=NOBODY,
+            prefix=["sh", "-c", f'shift; exec {copy} "$@"', "sh"])
+        assert done.returncode == 3, done.stderr
+        assert str(data) in done.stderr and "permission" in done.stderr
+        assert list(data.iterdir()) == []
 
 
 @needs_root

@@ -66,7 +66,7 @@ class Orders:
             self.ask(order)
         for order, name in self.placed.items():
             described = self.server.ended(self.arn(order))
-            assert described["status"] == "SUCCEEDED", (order, described.get("error"), described.get("cause"))
+            assert described["status"] == "SUCCEEDED", f"order {order}: {described.get('error')}: {described.get('cause')}"
             assert json.loads(described["output"])["status"] == ENDS[name], described
 
     def check_effects(self):

@@ -108,7 +108,7 @@ impl TaskProcess {
                 return code;
             }
             if gone {
-                // It may have ended between the two looks.
+                // It may have ended between the two looks; its code is written before it is gone.
                 return self.record.exit_code().unwrap_or(KILLED);
             }
             tokio::time::sleep(LOOK_EVERY).await;

@@ -190,6 +190,9 @@ fn start(processes: &Arc<Processes>, launch: Launch) -> io::Result<Running> {
 
 fn spawn(launch: &Launch, exit_file: Option<&Path>) -> io::Result<Child> {
     let exit_file = exit_file.map(|path| open_output(path, 0o600)).transpose()?;
+    if exit_file.as_ref().is_some_and(|file| !table::try_lock(file)) {
+        return Err(io::Error::other(format!("the process {} runs already", launch.token)));
+    }
     let mut command = Command::new(&launch.program);
     command.args(&launch.arguments).env_clear().envs(&launch.environment);
     command.env(TOKEN_VARIABLE, &launch.token).current_dir(&launch.directory).stdin(Stdio::null());

@@ -47,10 +47,18 @@ impl Record {
 
     /// Whether the recorded process itself still runs.
     pub fn is_running(&self) -> bool {
-        self.boot_is_current()
-            && self
-                .pid
-                .is_some_and(|pid| self.start_time.is_some() && table::start_time(pid) == self.start_time)
+        self.boot_is_current() && (self.leader_runs() || self.is_supervised_now())
+    }
+
+    fn leader_runs(&self) -> bool {
+        self.pid.is_some_and(|pid| self.start_time.is_some() && table::start_time(pid) == self.start_time)
+    }
+
+    /// Whether a supervisor holds the exit file. It does so from before the fork until the exit code is written, so
+    /// this is true also when the server was killed before it could note the pid, or before the program was loaded.
+    fn is_supervised_now(&self) -> bool {
+        let file = self.exit_file.as_deref().and_then(|path| fs::File::open(path).ok());
+        file.is_some_and(|file| !table::try_lock(&file))
     }
 
     /// Whether the process or anything that descends from it still runs.
@@ -64,7 +72,7 @@ impl Record {
         while self.boot_is_current() && Instant::now() < limit {
             let members = self.members();
             let running = self.is_running();
-            if let Some(pid) = self.pid.filter(|_| running) {
+            if let Some(pid) = self.pid.filter(|_| self.leader_runs()) {
                 table::kill_group(pid, libc::SIGKILL);
             }
             for pid in &members {
@@ -79,8 +87,10 @@ impl Record {
 
     /// Asks the process group to end.
     pub fn terminate(&self) {
-        if let Some(pid) = self.pid.filter(|_| self.is_running()) {
-            table::kill_group(pid, libc::SIGTERM);
+        match self.pid {
+            Some(pid) if self.leader_runs() => table::kill_group(pid, libc::SIGTERM),
+            Some(_) => {}
+            None => self.members().into_iter().for_each(|pid| table::kill(pid, libc::SIGTERM)),
         }
     }
 

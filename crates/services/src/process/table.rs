@@ -27,14 +27,19 @@ pub(super) fn lock(
     path: &std::path::Path,
     data_directory: &std::path::Path,
 ) -> std::io::Result<std::fs::File> {
-    use std::os::fd::AsRawFd;
     let file = std::fs::OpenOptions::new().create(true).truncate(false).write(true).open(path)?;
-    // SAFETY: flock takes an open descriptor and a flag.
-    if unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) } == 0 {
+    if try_lock(&file) {
         return Ok(file);
     }
     let data_directory = data_directory.display();
     Err(std::io::Error::other(format!("another server is using the data directory {data_directory}")))
+}
+
+/// Locks an open file, unless another has locked it. The lock goes on to forked children that keep the file open.
+pub(super) fn try_lock(file: &std::fs::File) -> bool {
+    use std::os::fd::AsRawFd;
+    // SAFETY: flock takes an open descriptor and a flag.
+    unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) == 0 }
 }
 
 /// Waits until a child has ended, without taking its exit status: until that is taken, its id and its group's id

@@ -105,6 +105,25 @@ async fn a_supervised_process_is_found_again_with_its_exit_code() {
 }
 
 #[tokio::test]
+async fn a_supervised_process_whose_pid_was_not_noted_runs_until_its_exit_code_is_written() {
+    let directory = tempfile::tempdir().unwrap();
+    let processes = Processes::open(directory.path()).unwrap();
+    // A program that clears its environment cannot be found by its token.
+    let script = "exec env -i sh -c 'echo up; sleep 0.3; exit 9'";
+    let running = processes.launch(shell(&processes, "t10", script, Life::Supervised)).await.unwrap();
+    let noted = Record { pid: None, start_time: None, ..running.record.clone() };
+    noted.write(processes.records_directory()).unwrap();
+    drop(processes);
+    let processes = Processes::recover(directory.path(), None).unwrap();
+    let record = processes.find("t10").unwrap().expect("it was kept");
+    while record.is_running() {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    assert_eq!(record.exit_code(), Some(9), "the code is there as soon as it does not run any more");
+    running.wait().await;
+}
+
+#[tokio::test]
 async fn orphans_are_ended_at_the_next_start_and_a_recycled_pid_is_not() {
     let directory = tempfile::tempdir().unwrap();
     let processes = Processes::open(directory.path()).unwrap();
