@@ -39,6 +39,8 @@ pub struct CommittedEvent {
     pub start_date: Timestamp,
     /// How often it had been redriven.
     pub redrive_count: u32,
+    /// When it was last redriven.
+    pub redrive_date: Option<Timestamp>,
     /// What happened.
     pub event: Event,
 }
@@ -62,6 +64,7 @@ struct Known {
     start: Arc<Start>,
     start_date: Timestamp,
     redrive_count: u32,
+    redrive_date: Option<Timestamp>,
 }
 
 /// Drives one observer until the runtime ends.
@@ -150,12 +153,11 @@ impl Starts {
         }
         for event in turn.events {
             if let EventKind::ExecutionStarted { start, .. } = &event.kind {
-                let known = Known { start: Arc::clone(start), start_date: event.at, redrive_count: 0 };
-                self.0.insert(turn.execution, known);
+                self.0.insert(turn.execution, Known::started(start, event.at));
             }
             let Some(known) = self.find(reader, turn.execution, event.seq)? else { continue };
             if let EventKind::ExecutionRedriven { count, .. } = &event.kind {
-                known.redrive_count = *count;
+                known.redriven(*count, event.at);
             }
             // Of these only start and end are journalled; all their events are shown when they have ended.
             if known.start.machine_type == StateMachineType::Express {
@@ -167,6 +169,7 @@ impl Starts {
                 start: known.start,
                 start_date: known.start_date,
                 redrive_count: known.redrive_count,
+                redrive_date: known.redrive_date,
                 event,
             });
         }
@@ -192,16 +195,24 @@ impl Starts {
 }
 
 impl Known {
+    fn started(start: &Arc<Start>, at: Timestamp) -> Known {
+        Known { start: Arc::clone(start), start_date: at, redrive_count: 0, redrive_date: None }
+    }
+
+    fn redriven(&mut self, count: u32, at: Timestamp) {
+        self.redrive_count = count;
+        self.redrive_date = Some(at);
+    }
+
     /// What was known of an execution at one of its events.
     fn read(reader: &dyn Reader, execution: ExecutionKey, seq: u64) -> Result<Option<Known>, StoreError> {
         let mut known: Option<Known> = None;
         for event in reader.events(execution)?.into_iter().take_while(|event| event.seq <= seq) {
             match (&event.kind, &mut known) {
                 (EventKind::ExecutionStarted { start, .. }, _) => {
-                    let start = Arc::clone(start);
-                    known = Some(Known { start, start_date: event.at, redrive_count: 0 });
+                    known = Some(Known::started(start, event.at));
                 }
-                (EventKind::ExecutionRedriven { count, .. }, Some(known)) => known.redrive_count = *count,
+                (EventKind::ExecutionRedriven { count, .. }, Some(known)) => known.redriven(*count, event.at),
                 _ => {}
             }
         }
@@ -218,6 +229,7 @@ impl Core {
                 start: Arc::clone(start),
                 start_date: ended.started_at,
                 redrive_count: 0,
+                redrive_date: None,
                 event: event.clone(),
             });
             if let Err(reason) = observer.observe_express(events.collect()).await {

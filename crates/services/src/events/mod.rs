@@ -11,7 +11,7 @@ mod rules;
 mod sink;
 mod targets;
 
-pub use sink::{Event, EventSink};
+pub use sink::{Event, EventSink, PlacedEvent};
 
 use crate::environment::Environment;
 use crate::event_pattern::EventPattern;

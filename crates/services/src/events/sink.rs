@@ -4,8 +4,9 @@ use super::Call;
 use super::envelope::build;
 use super::put::owe;
 use crate::environment::Environment;
-use crate::storage::Database;
+use crate::storage::{Database, advance, watermark};
 use crate::wire::ServiceError;
+use rusqlite::Connection;
 use serde_json::Value;
 use std::sync::Arc;
 use tokio::sync::Notify;
@@ -23,6 +24,19 @@ pub struct Event {
     pub resources: Vec<String>,
     /// The detail.
     pub detail: Value,
+}
+
+/// An event that a reader of a journal brings.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PlacedEvent {
+    /// Account of the bus.
+    pub account: String,
+    /// Region of the bus.
+    pub region: String,
+    /// Where in the reader's journal it comes from; events of one position come together.
+    pub position: u64,
+    /// The event.
+    pub event: Event,
 }
 
 /// Puts events from inside the process. Cheap to clone.
@@ -44,10 +58,7 @@ impl EventSink {
         let call = Call { account: account.to_owned(), region: region.to_owned(), now_ms };
         let put = self.database.write(move |connection| -> Result<(), ServiceError> {
             for event in events {
-                let resources = Value::from(event.resources);
-                let built =
-                    build(&call, &event.source, &event.detail_type, event.at_ms, resources, event.detail);
-                owe(connection, &call, "default", &built)?;
+                put_one(connection, &call, event)?;
             }
             Ok(())
         });
@@ -55,4 +66,29 @@ impl EventSink {
         self.arrived.notify_one();
         Ok(())
     }
+
+    /// Puts a page of events in one transaction, without those that this reader brought before.
+    pub async fn put_page(&self, reader: &str, mut events: Vec<PlacedEvent>) -> Result<(), ServiceError> {
+        let Some(last) = events.iter().map(|event| event.position).max() else { return Ok(()) };
+        let now_ms = self.environment.now().as_millisecond();
+        let reader = reader.to_owned();
+        let put = self.database.write(move |connection| -> Result<(), ServiceError> {
+            let known = watermark(connection, &reader)?;
+            events.retain(|event| event.position > known);
+            for PlacedEvent { account, region, event, .. } in events {
+                put_one(connection, &Call { account, region, now_ms }, event)?;
+            }
+            advance(connection, &reader, last)?;
+            Ok(())
+        });
+        put.await?;
+        self.arrived.notify_one();
+        Ok(())
+    }
+}
+
+fn put_one(connection: &Connection, call: &Call, event: Event) -> Result<(), ServiceError> {
+    let resources = Value::from(event.resources);
+    let built = build(call, &event.source, &event.detail_type, event.at_ms, resources, event.detail);
+    owe(connection, call, "default", &built)
 }

@@ -1,7 +1,8 @@
-//! Readers of the committed journal that turn executions into CloudWatch logs and metrics.
+//! Readers of the committed journal that turn executions into CloudWatch logs, metrics and EventBridge events.
 
 mod logs;
 mod metrics;
+mod status;
 
 use std::sync::{Arc, OnceLock, Weak};
 
@@ -38,6 +39,9 @@ pub(super) fn all(services: &Services, machines: &Machines) -> Vec<Arc<dyn Obser
     }
     if let Some(sink) = environment.metrics() {
         observers.push(Arc::new(metrics::Metrics::new(sink.clone())));
+    }
+    if let Some(sink) = environment.events() {
+        observers.push(Arc::new(status::StatusChanges::new(sink.clone())));
     }
     observers
 }
