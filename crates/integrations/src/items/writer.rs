@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 
 use super::Bucket;
 use crate::failure::Failure;
+use crate::task::attempt_uuid;
 use crate::transport::{Identity, Transport};
 
 /// A file is full from this length on (AWS: 5 GB).
@@ -220,7 +221,13 @@ impl Export<'_> {
             members.shift_remove("Prefix");
         }
         parameters["Key"] = json!(key);
+        // A receiver drops what comes again under the same id; every file is an effect of its own, and so is the same file with
+        // other content after a redrive.
+        let content = attempt_uuid(&body);
+        let invocation_id = format!("{}/{key}/{content}", self.bucket.identity.invocation_id).into();
+        let identity = Identity { invocation_id, ..self.bucket.identity.clone() };
         parameters["Body"] = json!(body);
-        self.bucket.call("putObject", &parameters).await?.members().map(drop)
+        let bucket = Bucket::new(self.bucket.transport, &identity);
+        bucket.call("putObject", &parameters).await?.members().map(drop)
     }
 }
