@@ -119,26 +119,52 @@ async fn pip(
     directory: &Path,
 ) -> Result<PathBuf, String> {
     let fresh = directory.with_extension(format!("{}.partial", std::process::id()));
+    let (target, environment) = (fresh.join("target"), fresh.join("environment"));
     let _ = fs::remove_dir_all(&fresh);
-    let mut reason = String::new();
+    fs::create_dir_all(&fresh).map_err(|error| error.to_string())?;
+    let mut result = Err(String::new());
     // The function's own interpreter may lack pip (Debian splits it off); any other can fetch wheels for it.
-    for python in [interpreter.path.as_os_str(), "python3".as_ref()] {
-        let mut command = tokio::process::Command::new(python);
-        command.args(["-m", "pip", "install", "--quiet", "--no-input", "--disable-pip-version-check"]);
-        command.args(["--only-binary=:all:", "--no-compile", "--retries", "1", "--timeout", "10"]);
-        command.args(["--implementation", "cp", "--python-version", version]).arg("--target").arg(&fresh);
-        command.args(wanted).stdin(Stdio::null()).current_dir("/").kill_on_drop(true);
-        match tokio::time::timeout(INSTALL_WAIT_MAX, command.output()).await {
-            Ok(Ok(output)) if output.status.success() => {
-                return publish(&fresh, directory).map_err(|e| e.to_string());
-            }
-            Ok(Ok(output)) => reason = last_line(&output.stderr),
-            Ok(Err(error)) => reason = error.to_string(),
-            Err(_) => reason = format!("no answer within {} seconds", INSTALL_WAIT_MAX.as_secs()),
+    for python in [interpreter.path.as_path(), Path::new("python3")] {
+        if result.is_err() {
+            result = install(python, version, wanted, &target).await;
         }
     }
+    // Where none has it, a virtual environment may bring its own.
+    if result.as_ref().is_err_and(|reason| reason.contains("No module named pip")) {
+        let venv = |command: &mut tokio::process::Command| {
+            command.args(["-m", "venv"]).arg(&environment);
+        };
+        if run(&interpreter.path, venv).await.is_ok() {
+            result = install(&environment.join("bin/python"), version, wanted, &target).await;
+        }
+    }
+    let published = result.and_then(|()| publish(&target, directory).map_err(|error| error.to_string()));
     let _ = fs::remove_dir_all(&fresh);
-    Err(reason)
+    published
+}
+
+/// Has a Python's pip fetch wheels for a version of Python.
+async fn install(python: &Path, version: &str, wanted: &[String], target: &Path) -> Result<(), String> {
+    let arguments = |command: &mut tokio::process::Command| {
+        command.args(["-m", "pip", "install", "--quiet", "--no-input", "--disable-pip-version-check"]);
+        command.args(["--only-binary=:all:", "--no-compile", "--retries", "1", "--timeout", "10"]);
+        command.args(["--implementation", "cp", "--python-version", version]).arg("--target").arg(target);
+        command.args(wanted);
+    };
+    run(python, arguments).await
+}
+
+/// Runs a program to its end; the error is the last that it said.
+async fn run(program: &Path, arguments: impl FnOnce(&mut tokio::process::Command)) -> Result<(), String> {
+    let mut command = tokio::process::Command::new(program);
+    arguments(&mut command);
+    command.stdin(Stdio::null()).current_dir("/").kill_on_drop(true);
+    match tokio::time::timeout(INSTALL_WAIT_MAX, command.output()).await {
+        Ok(Ok(output)) if output.status.success() => Ok(()),
+        Ok(Ok(output)) => Err(last_line(&output.stderr)),
+        Ok(Err(error)) => Err(error.to_string()),
+        Err(_) => Err(format!("no answer within {} seconds", INSTALL_WAIT_MAX.as_secs())),
+    }
 }
 
 fn last_line(output: &[u8]) -> String {
