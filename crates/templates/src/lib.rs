@@ -16,4 +16,5 @@ mod template;
 pub use client::{Client, Pending};
 pub use deploy::{Change, ChangeKind, Deployed, Keep, Progress, Stack, StackResource, delete, deploy, plan};
 pub use error::{Place, TemplateError};
+pub use sam::definition_text;
 pub use template::{Options, Template};

@@ -312,7 +312,7 @@ fn definition(
 }
 
 /// ASL files may be YAML; the API takes JSON.
-fn definition_text(path: &str, text: String) -> Result<String, TemplateError> {
+pub fn definition_text(path: &str, text: String) -> Result<String, TemplateError> {
     if path.ends_with(".yaml") || path.ends_with(".yml") {
         return Ok(Document::parse(path, &text)?.value.to_string());
     }

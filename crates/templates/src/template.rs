@@ -86,6 +86,11 @@ impl Template {
         Ok(Template { resources, outputs, scope, folder: folder.to_path_buf(), document, warnings })
     }
 
+    /// The template's `Metadata`, as written.
+    pub fn metadata(&self) -> &Value {
+        &self.document.value["Metadata"]
+    }
+
     /// Definitions of the template's state machines with the files they come from, before substitution.
     pub fn definitions(&self) -> Vec<(PathBuf, &str)> {
         let machines = self.resources.values().filter(|r| r.kind == "AWS::StepFunctions::StateMachine");

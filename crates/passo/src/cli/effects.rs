@@ -25,10 +25,14 @@ pub async fn show(
             "AWS::Logs::LogGroup" => logs(client, name, since).await,
             "AWS::Lambda::Function" => logs(client, &format!("/aws/lambda/{name}"), since).await,
             "AWS::DynamoDB::Table" => table(client, name).await,
+            "AWS::S3::Bucket" => bucket(client, name).await,
             "AWS::SQS::Queue" => queue(client, name).await,
             _ => None,
         };
         lines.extend(line);
+    }
+    for event in &outcome.events {
+        lines.extend(map_run(client, &event["mapRunStartedEventDetails"]["mapRunArn"]).await);
     }
     lines.extend(metrics(client, outcome).await);
     lines.extend(outbox.and_then(mails));
@@ -65,6 +69,25 @@ async fn queue(client: &Client, url: &str) -> Line {
     let found = client.json("sqs", "AmazonSQS.GetQueueAttributes", body).await.ok()?;
     let count: &Value = &found["Attributes"]["ApproximateNumberOfMessages"];
     Some(("queue", url.to_string(), format!("{} messages waiting", count.as_str().unwrap_or("0"))))
+}
+
+async fn bucket(client: &Client, name: &str) -> Line {
+    let request = http::Request::get(format!("/{name}?list-type=2")).body(bytes::Bytes::new()).ok()?;
+    let answer = client.send("s3", request).await.ok().filter(|answer| answer.status().is_success())?;
+    let text = String::from_utf8_lossy(answer.body()).into_owned();
+    let count = text.split_once("<KeyCount>")?.1.split_once('<')?.0;
+    let more = if text.contains("<IsTruncated>true<") { "+" } else { "" };
+    Some(("bucket", format!("s3://{name}"), format!("{count}{more} objects")))
+}
+
+/// What became of a Map Run's children, which are executions of their own.
+async fn map_run(client: &Client, arn: &Value) -> Line {
+    let arn = arn.as_str()?;
+    let found = client.states("DescribeMapRun", json!({ "mapRunArn": arn })).await.ok()?;
+    let count = |name: &str| found["executionCounts"][name].as_u64().unwrap_or(0);
+    let not = count("failed") + count("timedOut") + count("aborted");
+    let told = format!("{} children succeeded, {not} did not", count("succeeded"));
+    Some(("map run", arn.rsplit('/').next()?.split(':').next()?.to_string(), told))
 }
 
 /// Executions of this state machine by how they ended, from CloudWatch.

@@ -99,7 +99,11 @@ impl<'a> Follower<'a> {
 
     /// Children are one deeper than the state that started them.
     fn fanned_out(&mut self, event: &Value, id: u64, kind: &str, before: Visit) {
+        let mode = find_state(self.definition, &before.name)
+            .map(|state| &state["ItemProcessor"]["ProcessorConfig"]["Mode"]);
         let count = match kind {
+            // How many there are is read by and by.
+            "MapStateStarted" if mode.is_some_and(|mode| mode == "DISTRIBUTED") => "distributed map".into(),
             "MapStateStarted" => {
                 let length = event["mapStateStartedEventDetails"]["length"].as_u64().unwrap_or(0);
                 format!("map over {length} items")

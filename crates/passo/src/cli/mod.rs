@@ -6,6 +6,7 @@ mod execution;
 mod follow;
 mod project;
 mod run;
+mod seed;
 mod serve;
 mod terminal;
 mod validate;

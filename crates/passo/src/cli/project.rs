@@ -39,7 +39,10 @@ impl Project {
             .filter(|parent| !parent.as_os_str().is_empty())
             .unwrap_or(Path::new("."))
             .to_path_buf();
-        let kind = if is_template(&file, &text) { Kind::Template } else { Kind::Definition(text) };
+        let kind = match is_template(&file, &text) {
+            true => Kind::Template,
+            false => Kind::Definition(definition_json(&file, text)?),
+        };
         let stack = match stack {
             Some(stack) => stack.to_string(),
             None => stack_name(&file, &folder, &kind),
@@ -84,6 +87,12 @@ impl Project {
         inputs.sort();
         inputs.into_iter().next()
     }
+}
+
+/// A definition as the API takes it; the file may be YAML.
+pub fn definition_json(file: &Path, text: String) -> Result<String, Failed> {
+    templates::definition_text(&file.display().to_string(), text)
+        .map_err(|error| Failed::Usage(error.to_string()))
 }
 
 /// YAML is a template; JSON is one when it has Resources.

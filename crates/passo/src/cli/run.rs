@@ -11,6 +11,7 @@ use templates::{Change, ChangeKind, Options, Stack, Template};
 
 use super::execution::{self, Outcome};
 use super::project::Project;
+use super::seed::Seed;
 use super::terminal::{Style, Terminal};
 use super::{DEFAULT_LISTEN, Failed, IamArg, ServiceArgs, effects};
 use crate::client::Client;
@@ -78,6 +79,7 @@ pub async fn run(terminal: &Terminal, arguments: RunArgs) -> Result<(), Failed> 
         skip_unsupported: false,
     };
     let template = project.template(terminal, &options)?;
+    let seeds = Seed::all(template.metadata())?;
     let data = arguments.data.clone().unwrap_or_else(|| Path::new(".passo").join(&project.stack));
     let server = match &arguments.endpoint {
         Some(_) => None,
@@ -89,7 +91,7 @@ pub async fn run(terminal: &Terminal, arguments: RunArgs) -> Result<(), Failed> 
         (None, None) => String::new(),
     };
     let client = Client::new(&endpoint, &|name| std::env::var(name).ok()).map_err(Failed::Usage)?;
-    let work = deployed_and_run(terminal, &arguments, &project, &template, &client, &data, input);
+    let work = deployed_and_run(terminal, &arguments, &project, (&template, &seeds), &client, &data, input);
     let outcome = match &server {
         None => work.await,
         Some(server) => tokio::select! {
@@ -149,7 +151,7 @@ async fn deployed_and_run(
     terminal: &Terminal,
     arguments: &RunArgs,
     project: &Project,
-    template: &Template,
+    (template, seeds): (&Template, &[Seed]),
     client: &Client,
     data: &Path,
     input: Value,
@@ -159,6 +161,9 @@ async fn deployed_and_run(
     let file = stack_file(data, project, arguments.endpoint.as_deref());
     let stack = deploy(terminal, project, template, client, &file).await?;
     let machine = machine(&stack, arguments.state_machine.as_deref())?;
+    for seed in seeds {
+        seed.sow(terminal, client, &stack, &project.folder).await?;
+    }
     let timeout = arguments.timeout.map(Duration::from_secs);
     let run = execution::Run { terminal, client, project, stack: &stack, machine: &machine };
     let outcome = run.follow(&input, timeout).await?;

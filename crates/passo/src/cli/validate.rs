@@ -13,7 +13,7 @@ use super::{Failed, project};
 /// Arguments of `passo validate`.
 #[derive(Args)]
 pub struct ValidateArgs {
-    /// ASL definitions (.asl.json, .json) or SAM/CloudFormation templates (.yaml, .yml)
+    /// ASL definitions (.asl.json, .asl.yaml, .json) or SAM/CloudFormation templates (.yaml, .yml)
     #[arg(required = true)]
     files: Vec<PathBuf>,
     /// Check definitions as Express state machines
@@ -50,6 +50,7 @@ fn check_file(terminal: &Terminal, file: &Path, express: bool) -> Result<usize, 
             Err(Failed::Ended(_)) => Ok(1),
         };
     }
+    let text = project::definition_json(file, text)?;
     let machine_type = if express { StateMachineType::Express } else { StateMachineType::Standard };
     let diagnostics = diagnose(&text, machine_type);
     show(terminal, &name, &text, &diagnostics);
