@@ -17,7 +17,7 @@ import boto3
 from botocore.config import Config
 
 ROOT = Path(__file__).resolve().parents[2]
-ORDER = ROOT / "examples" / "order"
+ORDER, LOGS = ROOT / "examples" / "order", ROOT / "examples" / "logs"
 EXPECTED = json.loads((ORDER / "inputs" / "expected.json").read_text())
 REGION, ACCOUNT = "us-east-1", "000000000000"
 PATH = "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin"
@@ -149,6 +149,11 @@ class Server:
     def children(self):
         """Processes that run for this server: their environment points at it."""
         return processes_of(self.endpoint)
+
+
+def network():
+    """What pip needs to reach its index from this machine."""
+    return {name: value for name, value in os.environ.items() if name.startswith(("PIP_", "SSL_", "REQUESTS_"))}
 
 
 def processes_of(endpoint):

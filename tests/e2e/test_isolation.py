@@ -9,7 +9,7 @@ import threading
 import pytest
 
 import functions
-from passo import ORDER
+from passo import ORDER, network
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="name spaces, tracing and other users need root")
 
@@ -216,10 +216,3 @@ def test_boto3_is_offered_as_on_aws_and_speaks_to_this_server(world):
     version, tables = functions.invoke(server, "modern", {})
     assert tuple(map(int, version.split(".")[:2])) >= (1, 28)
     assert tables == []
-
-
-def network():
-    """What pip needs to reach its index from this machine."""
-    return {name: value for name, value in os.environ.items() if name.startswith(("PIP_", "SSL_", "REQUESTS_"))}
-
-
