@@ -51,16 +51,14 @@ impl Outcome {
             }
         }
         for name in ["startDate", "stopDate"] {
-            let seconds = self.description[name].as_f64();
-            let at =
-                seconds.and_then(|s| jiff::Timestamp::from_millisecond((s * 1000.0).round() as i64).ok());
-            shown.insert(name.into(), at.map_or(Value::Null, |at| at.to_string().into()));
+            shown.insert(name.into(), instant(&self.description[name]));
         }
         Value::Object(shown)
     }
 }
 
-fn refused(error: CallError) -> Failed {
+/// What a refused call means for the command.
+pub(super) fn refused(error: CallError) -> Failed {
     if error.code.is_empty() {
         Failed::Environment(error.to_string())
     } else {
@@ -68,22 +66,32 @@ fn refused(error: CallError) -> Failed {
     }
 }
 
-impl Run<'_> {
-    /// Starts the execution and shows its events until it has ended.
-    pub async fn follow(&self, input: &Value, timeout: Option<Duration>) -> Result<Outcome, Failed> {
-        let body = json!({ "stateMachineArn": self.machine.arn, "input": input.to_string() });
-        let started = self.client.states("StartExecution", body).await.map_err(refused)?;
-        let execution_arn = started["executionArn"].as_str().unwrap_or_default().to_string();
-        self.terminal.line(&self.terminal.paint(Style::Dim, &format!("  {:<7} {execution_arn}", "started")));
-        self.terminal.line("");
-        let mut follower = Follower::new(self.terminal, &self.machine.definition);
+/// An execution that someone looks at, whoever started it.
+pub struct Watch<'a> {
+    pub terminal: &'a Terminal,
+    pub client: &'a Client,
+    pub execution_arn: &'a str,
+}
+
+impl Watch<'_> {
+    /// Shows events until the execution has ended; `timeout` later it is stopped.
+    pub async fn to_the_end(
+        &self,
+        definition: &Value,
+        timeout: Option<Duration>,
+        mut seen: impl FnMut(&Value),
+    ) -> Result<Outcome, Failed> {
+        let mut follower = Follower::new(self.terminal, definition);
         let mut events: Vec<Value> = Vec::new();
         let started_at = std::time::Instant::now();
         let mut stopping = false;
         loop {
-            let news = self.news(&execution_arn, &events).await?;
+            let news = self.news(&events).await?;
             let ended = news.iter().any(is_end);
-            news.iter().for_each(|event| follower.event(event));
+            for event in &news {
+                seen(event);
+                follower.event(event);
+            }
             events.extend(news);
             if ended {
                 break;
@@ -91,26 +99,33 @@ impl Run<'_> {
             if timeout.is_some_and(|timeout| started_at.elapsed() > timeout) && !stopping {
                 stopping = true;
                 let cause = "passo run --timeout has passed";
-                let body = json!({ "executionArn": execution_arn, "error": "RunTimeout", "cause": cause });
+                let body =
+                    json!({ "executionArn": self.execution_arn, "error": "RunTimeout", "cause": cause });
                 self.client.states("StopExecution", body).await.map_err(refused)?;
             }
             follower.tick();
             tokio::time::sleep(LOOK_AGAIN).await;
         }
         self.terminal.clear_status();
-        let body = json!({ "executionArn": execution_arn });
-        let description = self.client.states("DescribeExecution", body).await.map_err(refused)?;
+        let description = self.description().await?;
         let status = description["status"].as_str().unwrap_or_default().to_string();
-        Ok(Outcome { execution_arn, status, description, events })
+        Ok(Outcome { execution_arn: self.execution_arn.to_string(), status, description, events })
+    }
+
+    /// `DescribeExecution`.
+    pub async fn description(&self) -> Result<Value, Failed> {
+        let body = json!({ "executionArn": self.execution_arn });
+        self.client.states("DescribeExecution", body).await.map_err(refused)
     }
 
     /// Events that were not seen yet, oldest first: pages from the end back to the last known one.
-    async fn news(&self, execution_arn: &str, known: &[Value]) -> Result<Vec<Value>, Failed> {
+    pub async fn news(&self, known: &[Value]) -> Result<Vec<Value>, Failed> {
         let last = known.last().and_then(|event| event["id"].as_u64()).unwrap_or(0);
         let mut news = Vec::new();
         let mut token: Option<String> = None;
         loop {
-            let mut body = json!({ "executionArn": execution_arn, "reverseOrder": true, "maxResults": PAGE });
+            let mut body =
+                json!({ "executionArn": self.execution_arn, "reverseOrder": true, "maxResults": PAGE });
             if let Some(token) = &token {
                 body["nextToken"] = token.as_str().into();
             }
@@ -127,27 +142,53 @@ impl Run<'_> {
         news.reverse();
         Ok(news)
     }
+}
+
+impl Run<'_> {
+    /// Starts the execution and shows its events until it has ended.
+    pub async fn follow(&self, input: &Value, timeout: Option<Duration>) -> Result<Outcome, Failed> {
+        let body = json!({ "stateMachineArn": self.machine.arn, "input": input.to_string() });
+        let started = self.client.states("StartExecution", body).await.map_err(refused)?;
+        let execution_arn = started["executionArn"].as_str().unwrap_or_default();
+        self.terminal.line(&self.terminal.paint(Style::Dim, &format!("  {:<7} {execution_arn}", "started")));
+        self.terminal.line("");
+        let watch = Watch { terminal: self.terminal, client: self.client, execution_arn };
+        watch.to_the_end(&self.machine.definition, timeout, |_| {}).await
+    }
 
     /// Status and output, or what failed and what to do about it.
     pub async fn report(&self, outcome: &Outcome) {
-        let start = outcome.description["startDate"].as_f64().unwrap_or_default();
-        let stop = outcome.description["stopDate"].as_f64().unwrap_or(start);
-        let seconds = stop - start;
-        let good = outcome.status == "SUCCEEDED";
-        let (mark, style) = if good { ("✓", Style::Good) } else { ("✗", Style::Bad) };
-        self.terminal.line("");
-        let title = format!("{mark} {}", outcome.status);
-        self.terminal.line(&format!("{} in {seconds:.2} s", self.terminal.paint(style, &title)));
-        if good {
-            let output = outcome.description["output"].as_str().unwrap_or("null");
-            let parsed: Value = serde_json::from_str(output).unwrap_or_else(|_| output.into());
-            let pretty = serde_json::to_string_pretty(&parsed).unwrap_or_default();
-            self.terminal.line("output:");
-            pretty.lines().for_each(|line| self.terminal.line(&format!("  {line}")));
-            return;
+        if !ending(self.terminal, outcome) {
+            advice::explain(self, outcome).await;
         }
-        advice::explain(self, outcome).await;
     }
+}
+
+/// Status and, if it is SUCCEEDED, the output; tells whether it is.
+pub(super) fn ending(terminal: &Terminal, outcome: &Outcome) -> bool {
+    let start = outcome.description["startDate"].as_f64().unwrap_or_default();
+    let stop = outcome.description["stopDate"].as_f64().unwrap_or(start);
+    let seconds = stop - start;
+    let good = outcome.status == "SUCCEEDED";
+    let (mark, style) = if good { ("✓", Style::Good) } else { ("✗", Style::Bad) };
+    terminal.line("");
+    let title = format!("{mark} {}", outcome.status);
+    terminal.line(&format!("{} in {seconds:.2} s", terminal.paint(style, &title)));
+    if good {
+        let output = outcome.description["output"].as_str().unwrap_or("null");
+        let parsed: Value = serde_json::from_str(output).unwrap_or_else(|_| output.into());
+        let pretty = serde_json::to_string_pretty(&parsed).unwrap_or_default();
+        terminal.line("output:");
+        pretty.lines().for_each(|line| terminal.line(&format!("  {line}")));
+    }
+    good
+}
+
+/// Seconds of the epoch as a date that people and programs read.
+pub(super) fn instant(seconds: &Value) -> Value {
+    let millis = seconds.as_f64().map(|seconds| (seconds * 1000.0).round() as i64);
+    let at = millis.and_then(|millis| jiff::Timestamp::from_millisecond(millis).ok());
+    at.map_or(Value::Null, |at| at.to_string().into())
 }
 
 fn is_end(event: &Value) -> bool {

@@ -225,6 +225,13 @@ impl<'a> Follower<'a> {
         self.terminal.line(format!("  {mark} {name:<NAME_WIDTH$} {service} {text}").trim_end());
     }
 
+    /// Lines for the states that are entered and not left.
+    pub fn still_open(&self) {
+        for visit in self.open.values() {
+            self.line("…", Style::Dim, visit, &visit.service, "in progress");
+        }
+    }
+
     /// Redraws the status line.
     pub fn tick(&mut self) {
         self.turns += 1;

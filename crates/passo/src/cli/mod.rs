@@ -3,11 +3,17 @@
 mod advice;
 mod effects;
 mod execution;
+mod executions;
 mod follow;
+mod graph;
+mod history;
+mod logs;
+mod lookup;
 mod project;
 mod run;
 mod seed;
 mod serve;
+mod sources;
 mod terminal;
 mod validate;
 
@@ -39,6 +45,14 @@ enum Command {
     Serve(serve::ServeArgs),
     /// Check definitions and templates, pointing at what is wrong
     Validate(validate::ValidateArgs),
+    /// Draw a workflow as SVG or Mermaid, or an execution with its states coloured
+    Graph(graph::GraphArgs),
+    /// List executions, the newest first
+    Executions(executions::ExecutionsArgs),
+    /// Show an execution state by state, until it ends if wanted
+    History(history::HistoryArgs),
+    /// Show the log lines of an execution, a function or a log group
+    Logs(logs::LogsArgs),
 }
 
 /// Options of the embedded services, shared by `run` and `serve`.
@@ -145,6 +159,10 @@ pub fn main() -> ExitCode {
             Command::Run(arguments) => run::run(&terminal, arguments).await,
             Command::Serve(arguments) => serve::serve(&terminal, arguments).await,
             Command::Validate(arguments) => validate::validate(&terminal, &arguments),
+            Command::Graph(arguments) => graph::graph(&terminal, &arguments).await,
+            Command::Executions(arguments) => executions::executions(&arguments).await,
+            Command::History(arguments) => history::history(&arguments).await,
+            Command::Logs(arguments) => logs::logs(&terminal, &arguments).await,
         }
     });
     match outcome {
@@ -178,7 +196,7 @@ fn arm_failpoint() -> Result<(), Failed> {
 fn logging(command: &Command) {
     let default = match command {
         Command::Serve(_) => "info",
-        Command::Run(_) | Command::Validate(_) => "error",
+        _ => "error",
     };
     let filter = tracing_subscriber::EnvFilter::try_from_env("PASSO_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(default));

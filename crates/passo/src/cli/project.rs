@@ -63,6 +63,18 @@ impl Project {
         template.map_err(|error| Failed::Usage(error.to_string()))
     }
 
+    /// The definitions to draw, with the files they come from.
+    pub fn definitions(&self, terminal: &Terminal) -> Result<Vec<(PathBuf, String)>, Failed> {
+        let template = match &self.kind {
+            Kind::Definition(text) => {
+                return Ok(vec![(self.file.clone(), with_plausible_substitutions(text))]);
+            }
+            Kind::Template => read_template(terminal, &self.file, &plain_options())?,
+        };
+        let definitions = template.definitions().into_iter();
+        Ok(definitions.map(|(file, text)| (file, with_plausible_substitutions(text))).collect())
+    }
+
     fn check_definition(&self, terminal: &Terminal, text: &str) -> Result<(), Failed> {
         let errors = validate::errors(text);
         if errors.is_empty() {
@@ -106,14 +118,18 @@ pub fn is_template(file: &Path, text: &str) -> bool {
 
 /// Reads a template for its errors.
 pub fn check_template(terminal: &Terminal, file: &Path) -> Result<(), Failed> {
-    let options = Options {
+    read_template(terminal, file, &plain_options()).map(drop)
+}
+
+/// For templates that are only read.
+fn plain_options() -> Options {
+    Options {
         stack: "stack".into(),
         account: "000000000000".into(),
         region: "us-east-1".into(),
         parameters: BTreeMap::new(),
         skip_unsupported: false,
-    };
-    read_template(terminal, file, &options).map(drop)
+    }
 }
 
 /// Reads a template and the definitions that it names, before anything is created.

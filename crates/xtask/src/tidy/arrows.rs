@@ -3,7 +3,7 @@
 use std::path::Path;
 
 /// Crate, and those of ours that it may depend on.
-const ARROWS: [(&str, &[&str]); 12] = [
+const ARROWS: [(&str, &[&str]); 13] = [
     ("asl", &[]),
     ("engine", &["asl"]),
     ("store", &["engine"]),
@@ -12,7 +12,8 @@ const ARROWS: [(&str, &[&str]); 12] = [
     ("services", &[]),
     ("api", &["runtime", "engine", "asl"]),
     ("templates", &[]),
-    ("passo", &["api", "asl", "engine", "integrations", "runtime", "services", "store", "templates"]),
+    ("graph", &[]),
+    ("passo", &["api", "asl", "engine", "graph", "integrations", "runtime", "services", "store", "templates"]),
     ("testkit", &["asl", "engine", "store", "runtime"]),
     ("powercut", &[]),
     ("xtask", &[]),
