@@ -51,6 +51,9 @@ pub enum Error {
     /// `InvalidDefinition`, with everything that was found.
     #[error("Invalid State Machine Definition: '{}'", asl::diagnostic::joined(.0))]
     InvalidDefinition(Vec<Diagnostic>),
+    /// `InvalidEncryptionConfiguration`, with the whole message.
+    #[error("{0}")]
+    InvalidEncryptionConfiguration(String),
     /// `InvalidExecutionInput`.
     #[error("Invalid State Machine Execution Input: '{0}'")]
     InvalidExecutionInput(String),
@@ -138,6 +141,7 @@ impl Error {
             Error::ExecutionNotRedrivable(_) => "ExecutionNotRedrivable",
             Error::InvalidArn(_) => "InvalidArn",
             Error::InvalidDefinition(_) => "InvalidDefinition",
+            Error::InvalidEncryptionConfiguration(_) => "InvalidEncryptionConfiguration",
             Error::InvalidExecutionInput(_) => "InvalidExecutionInput",
             Error::InvalidLoggingConfiguration(_) => "InvalidLoggingConfiguration",
             Error::InvalidName(_) => "InvalidName",

@@ -294,7 +294,10 @@ impl Runtime {
     pub async fn list_executions(&self, request: ListExecutions) -> Result<ExecutionsPage, Error> {
         let wanted = match &request.by {
             ListBy::StateMachine(arn) => Some(Arc::clone(arn)),
-            ListBy::MapRun(_) => None,
+            ListBy::MapRun(arn) => {
+                self.describe_map_run(arn).await?;
+                None
+            }
         };
         let (by, qualified) = match wanted {
             None => (request.by.clone(), None),

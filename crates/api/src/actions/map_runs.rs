@@ -8,6 +8,9 @@ use crate::Api;
 use crate::fields::Fields;
 
 pub(super) async fn list(api: &Api, fields: &Fields<'_>) -> Answer {
+    if fields.get("nextToken").is_some() {
+        return Err(runtime::Error::InvalidToken.into());
+    }
     let listed = api.runtime.list_map_runs(fields.text("executionArn")).await?;
     let items = listed.iter().map(|run| {
         Shown::new()
@@ -18,7 +21,7 @@ pub(super) async fn list(api: &Api, fields: &Fields<'_>) -> Answer {
             .maybe_date("stopDate", run.stop_date)
             .done()
     });
-    // An execution has few Map Runs: they are one page.
+    // An execution has few Map Runs: they are one page, so no token was ever given.
     Ok(page("mapRuns", items.collect(), None))
 }
 

@@ -33,6 +33,7 @@ async fn check(
     definition: &str,
     logging: Option<&Value>,
 ) -> Result<(), ApiError> {
+    check_arn(role_arn)?;
     // A definition that is no JSON is refused with its own diagnostics a moment later.
     let definition: Value = serde_json::from_str(definition).unwrap_or_default();
     let mut resources = Vec::new();
@@ -45,6 +46,15 @@ async fn check(
     match (api.surroundings.role_refusal)(wanted).await {
         Some(message) => Err(ApiError::new("AccessDeniedException", message)),
         None => Ok(()),
+    }
+}
+
+/// Whether it is the ARN of a role at all.
+pub(super) fn check_arn(role_arn: &str) -> Result<(), ApiError> {
+    let parts: Vec<&str> = role_arn.splitn(6, ':').collect();
+    match parts[..] {
+        ["arn", _, "iam", "", _, role] if role.starts_with("role/") => Ok(()),
+        _ => Err(ApiError::new("InvalidArn", format!("Invalid Role Arn: '{role_arn}'"))),
     }
 }
 

@@ -9,7 +9,7 @@ use store::{
     ActivityRecord, Batch, RegistryKey, RegistryKind, RegistryRecord, RegistryWrite, Scope, TagsRecord,
 };
 
-use super::configuration::same_encryption;
+use super::configuration::{check_encryption, same_encryption};
 use super::{Listing, Registry, RegistryPage, tags};
 use crate::error::Error;
 use crate::names;
@@ -45,6 +45,7 @@ impl Runtime {
     ) -> Result<ActivityCreated, Error> {
         names::check(&request.name)?;
         tags::check(&request.tags)?;
+        check_encryption(request.encryption.as_ref())?;
         let arn: Arc<str> = Arn::activity(&scope.region, &scope.account, &request.name).to_string().into();
         let _changing = self.registry.changing.lock().await;
         if let Some(existing) = self.registry.activity(&arn).await? {

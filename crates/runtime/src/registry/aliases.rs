@@ -141,6 +141,13 @@ impl Runtime {
         if self.registry.machine(&named.arn).await?.is_none() {
             return Err(Error::StateMachineDoesNotExist(arn.into()));
         }
+        let is_version = matches!(named.qualifier, Some(Qualifier::Version(_)));
+        if is_version && self.registry.version(arn).await?.is_none() {
+            return Err(Error::ResourceNotFound {
+                message: "Request references a resource that does not exist.".to_owned(),
+                resource: Some(arn.into()),
+            });
+        }
         let now = self.core.clock.now();
         let arguments = ("aliases", arn);
         let skip = page.place(arguments, now)?.map(|place| place.parse::<usize>()).transpose();

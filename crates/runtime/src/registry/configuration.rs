@@ -38,6 +38,22 @@ pub(super) fn same_tracing(one: Option<&Value>, other: Option<&Value>) -> bool {
     enabled(one) == enabled(other)
 }
 
+/// A key of one's own has to be named, and only then is it used again for a time.
+pub(super) fn check_encryption(encryption: Option<&Value>) -> Result<(), Error> {
+    let Some(encryption) = encryption else { return Ok(()) };
+    let is_given = |name: &str| encryption.get(name).is_some_and(|value| !value.is_null());
+    let wrong = match encryption.get("type").and_then(Value::as_str) {
+        Some("CUSTOMER_MANAGED_KMS_KEY") if !is_given("kmsKeyId") => {
+            "kmsKeyId must be specified when type is CUSTOMER_MANAGED_KMS_KEY"
+        }
+        Some("AWS_OWNED_KEY") if is_given("kmsKeyId") || is_given("kmsDataKeyReusePeriodSeconds") => {
+            "kmsKeyId and kmsDataKeyReusePeriodSeconds must not be specified when type is AWS_OWNED_KEY"
+        }
+        _ => return Ok(()),
+    };
+    Err(Error::InvalidEncryptionConfiguration(format!("Invalid Encryption Configuration: '{wrong}'")))
+}
+
 /// Absent is AWS's own key.
 pub(super) fn same_encryption(one: Option<&Value>, other: Option<&Value>) -> bool {
     let default = json!({"type": "AWS_OWNED_KEY"});

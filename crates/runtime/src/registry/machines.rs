@@ -14,7 +14,7 @@ use store::{
     StateMachineStatus, TagsRecord, VersionRecord,
 };
 
-use super::configuration::{check_logging, same_encryption, same_logging, same_tracing};
+use super::configuration::{check_encryption, check_logging, same_encryption, same_logging, same_tracing};
 use super::versions::new_version;
 use super::{Listing, Registry, RegistryPage, parse, parse_unqualified, tags};
 use crate::error::Error;
@@ -188,6 +188,7 @@ impl Registry {
             return Err(Error::validation("Version description can only be set when publish is true"));
         }
         check_logging(request.logging.as_ref())?;
+        check_encryption(request.encryption.as_ref())?;
         tags::check(&request.tags)?;
         self.compile(&request.definition, request.machine_type).await?;
         let arn: Arc<str> =
@@ -271,6 +272,7 @@ impl Registry {
             return Err(Error::validation("Version description can only be set when publish is true"));
         }
         check_logging(request.logging.as_ref())?;
+        check_encryption(request.encryption.as_ref())?;
         let _changing = self.changing.lock().await;
         let existing = self.active(&named.arn).await?;
         if let Some(definition) = &request.definition {

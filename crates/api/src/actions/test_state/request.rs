@@ -9,6 +9,7 @@ use asl::resource::{Problem, ResourceCatalog};
 use engine::Failure;
 use serde_json::Value;
 
+use super::super::roles;
 use super::{context, is_awaited, json_of, named};
 use crate::error::ApiError;
 use crate::fields::Fields;
@@ -58,6 +59,9 @@ impl Request {
         if mock.is_none() && map_iteration_failure_count.is_some() {
             let message = "TestState does not support MapIterationFailureCount when a mock is not specified.";
             return Err(ApiError::validation(message));
+        }
+        if let Some(role) = fields.optional("roleArn") {
+            roles::check_arn(role)?;
         }
         let retries = configuration["retrierRetryCount"].as_u64().unwrap_or(0);
         Ok(Request {
