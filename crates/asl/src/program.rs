@@ -209,6 +209,16 @@ pub enum Template {
     },
 }
 
+impl Template {
+    /// Whether it is one path, function or expression, whose value comes from the data.
+    pub fn is_expression(&self) -> bool {
+        match self {
+            Template::Path { .. } | Template::Jsonata { .. } => true,
+            Template::Literal(_) | Template::Object(_) | Template::Array(_) => false,
+        }
+    }
+}
+
 /// A number or string that may be written directly, by a reference path (`…Path` fields) or by a JSONata expression.
 #[derive(Debug)]
 pub enum Dynamic<T> {

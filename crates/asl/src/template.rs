@@ -1,5 +1,8 @@
 //! Evaluation of what a definition holds: templates, paths and expressions over the data of a moment.
 //!
+//! Bounded: what one template copies and builds is counted ([`COPIED_BYTES_MAX`]), because a small definition can name a large
+//! input many times.
+//!
 //! Pure: chance comes in as [`Entropy`], time stands in the context object. Literals are shared, not copied.
 //! Errors carry AWS's name and words, but not the sentence "An error occurred while executing the state …",
 //! because only the engine knows the event that it must name.
@@ -12,7 +15,8 @@ use serde_json::{Map, Value};
 use crate::entropy::Entropy;
 use crate::intrinsic::{IntrinsicError, PathOrIntrinsic};
 use crate::jsonata::{Expression, JsonataScope, Limits};
-use crate::payload::Payload;
+use crate::jsonpath::fits_within;
+use crate::payload::{DEPTH_MAX, Payload};
 use crate::program::{PathSelector, Template};
 use crate::scope::{Scope, Variables};
 use crate::timestamp::Timestamp;
@@ -21,6 +25,13 @@ use crate::timestamp::Timestamp;
 pub const RUNTIME: &str = "States.Runtime";
 /// AWS's name for what a JSONata expression cannot do.
 pub const QUERY_EVALUATION: &str = "States.QueryEvaluationError";
+
+/// AWS's name for what is too large.
+pub const DATA_LIMIT: &str = "States.DataLimitExceeded";
+
+/// What one template, or one Assign, may copy and build, in about as many bytes of memory. A payload of AWS's 256 KiB takes
+/// at most a third of it, whatever it holds.
+const COPIED_BYTES_MAX: usize = 32 << 20;
 
 /// What the expressions of a state see, in either language.
 #[derive(Clone, Copy)]
@@ -86,12 +97,10 @@ impl<'a> View<'a> {
         }
     }
 
-    /// A value found in this view as a payload: what is a payload whole is shared, the rest copied.
-    fn share(&self, value: Cow<'_, Value>) -> Payload {
-        let Cow::Borrowed(found) = value else { return Payload::from_value(value.into_owned()) };
+    /// The payload whose whole value this is.
+    fn whole(&self, value: &Value) -> Option<&'a Payload> {
         let wholes = [Some(self.input), self.result, self.error_output];
-        let whole = wholes.into_iter().flatten().find(|payload| std::ptr::eq(payload.value(), found));
-        whole.cloned().unwrap_or_else(|| Payload::from_value(found.clone()))
+        wholes.into_iter().flatten().find(|payload| std::ptr::eq(payload.value(), value))
     }
 }
 
@@ -118,11 +127,43 @@ impl TemplateError {
         TemplateError { error: QUERY_EVALUATION, cause: cause.into(), location }
     }
 
+    /// What a template gives is too large.
+    fn too_large() -> TemplateError {
+        let cause = "The payload template gives a result with a size or nesting exceeding the service limit.";
+        TemplateError { error: DATA_LIMIT, cause: cause.to_owned(), location: None }
+    }
+
     /// A path that found nothing, in the words that name its field.
     pub fn path(source: &str, field: &str, input: &str) -> TemplateError {
         TemplateError::runtime(format!(
             "The JSONPath '{source}' specified for the field '{field}' could not be found in the input '{input}'"
         ))
+    }
+}
+
+/// What a template may still copy and build, and how deep its parts may nest: what is deeper than [`DEPTH_MAX`] is no payload.
+struct Budget {
+    bytes_left: usize,
+    depth_left: usize,
+}
+
+impl Budget {
+    fn new() -> Budget {
+        Budget { bytes_left: COPIED_BYTES_MAX, depth_left: DEPTH_MAX }
+    }
+
+    fn charge(&mut self, value: &Value) -> Result<(), TemplateError> {
+        let fits = fits_within(value, &mut self.bytes_left, self.depth_left);
+        if fits { Ok(()) } else { Err(TemplateError::too_large()) }
+    }
+
+    /// One level down.
+    fn below<R>(&mut self, work: impl FnOnce(&mut Budget) -> R) -> R {
+        let depth_left = self.depth_left;
+        self.depth_left = depth_left.saturating_sub(1);
+        let result = work(self);
+        self.depth_left = depth_left;
+        result
     }
 }
 
@@ -132,10 +173,28 @@ pub fn evaluate(
     view: &View<'_>,
     entropy: &mut dyn Entropy,
 ) -> Result<Payload, TemplateError> {
-    match template {
-        Template::Literal(payload) => Ok(payload.clone()),
-        other => value(other, view, entropy).map(|value| view.share(value)),
+    evaluate_within(template, view, entropy, &mut Budget::new())
+}
+
+fn evaluate_within(
+    template: &Template,
+    view: &View<'_>,
+    entropy: &mut dyn Entropy,
+    budget: &mut Budget,
+) -> Result<Payload, TemplateError> {
+    if let Template::Literal(payload) = template {
+        return Ok(payload.clone());
     }
+    let value = value_within(template, view, entropy, budget)?;
+    if let Cow::Borrowed(found) = value
+        && let Some(payload) = view.whole(found)
+    {
+        return Ok(payload.clone());
+    }
+    if template.is_expression() {
+        budget.charge(&value)?;
+    }
+    Ok(Payload::from_value(value.into_owned()))
 }
 
 /// Evaluates an `Assign` to names and values. All are evaluated before any is assigned.
@@ -144,14 +203,15 @@ pub fn assign(
     view: &View<'_>,
     entropy: &mut dyn Entropy,
 ) -> Result<Vec<(Arc<str>, Payload)>, TemplateError> {
+    let mut budget = Budget::new();
     match template {
         Template::Object(members) => members
             .iter()
-            .map(|(name, member)| Ok((name.clone(), evaluate(member, view, entropy)?)))
+            .map(|(name, member)| Ok((name.clone(), evaluate_within(member, view, entropy, &mut budget)?)))
             .collect(),
         other => {
             // The compiler makes objects only; a template made by hand may still be a literal.
-            let payload = evaluate(other, view, entropy)?;
+            let payload = evaluate_within(other, view, entropy, &mut budget)?;
             let members = payload.value().as_object();
             let members = members.into_iter().flatten();
             Ok(members
@@ -167,22 +227,47 @@ pub fn value<'a>(
     view: &View<'a>,
     entropy: &mut dyn Entropy,
 ) -> Result<Cow<'a, Value>, TemplateError> {
+    value_within(template, view, entropy, &mut Budget::new())
+}
+
+fn value_within<'a>(
+    template: &'a Template,
+    view: &View<'a>,
+    entropy: &mut dyn Entropy,
+    budget: &mut Budget,
+) -> Result<Cow<'a, Value>, TemplateError> {
     match template {
         Template::Literal(payload) => Ok(Cow::Borrowed(payload.value())),
         Template::Object(members) => {
             let mut object = Map::with_capacity(members.len());
-            for (key, member) in members {
-                object.insert(key.to_string(), value(member, view, entropy)?.into_owned());
-            }
-            Ok(Cow::Owned(Value::Object(object)))
+            budget.below(|budget| {
+                for (key, member) in members {
+                    object.insert(key.to_string(), part(member, view, entropy, budget)?);
+                }
+                Ok(Cow::Owned(Value::Object(object)))
+            })
         }
-        Template::Array(elements) => {
-            let elements = elements.iter().map(|element| Ok(value(element, view, entropy)?.into_owned()));
+        Template::Array(elements) => budget.below(|budget| {
+            let elements = elements.iter().map(|element| part(element, view, entropy, budget));
             Ok(Cow::Owned(Value::Array(elements.collect::<Result<_, TemplateError>>()?)))
-        }
+        }),
         Template::Path { field, source, expression } => path(expression, field, source, view, entropy),
         Template::Jsonata { field, source, expression } => jsonata(expression, field, source, view, entropy),
     }
+}
+
+/// A part of an object or array, copied if need be. Literals are bounded by the definition, objects and arrays by their parts.
+fn part<'a>(
+    template: &'a Template,
+    view: &View<'a>,
+    entropy: &mut dyn Entropy,
+    budget: &mut Budget,
+) -> Result<Value, TemplateError> {
+    let value = value_within(template, view, entropy, budget)?;
+    if template.is_expression() {
+        budget.charge(&value)?;
+    }
+    Ok(value.into_owned())
 }
 
 fn jsonata<'a>(
@@ -237,7 +322,11 @@ pub fn select(
         PathSelector::Path(expression) => {
             let view = view.with_input(payload);
             let selected = path(expression, field, expression.text(), &view, entropy)?;
-            Ok(view.share(selected))
+            if let Some(whole) = view.whole(&selected) {
+                return Ok(whole.clone());
+            }
+            Budget::new().charge(&selected)?;
+            Ok(Payload::from_value(selected.into_owned()))
         }
     }
 }

@@ -105,6 +105,38 @@ fn a_literal_template_is_shared_and_a_whole_input_too() {
 }
 
 #[test]
+fn a_template_copies_so_much_and_no_more() {
+    let world = World::new(json!({"text": "x".repeat(200_000)}));
+    let copies = |count: usize| -> Value {
+        (0..count)
+            .map(|index| (format!("k{index}.$"), json!("$.text")))
+            .collect::<serde_json::Map<_, _>>()
+            .into()
+    };
+    assert_eq!(world.parameters(copies(100)).unwrap().value().as_object().unwrap().len(), 100);
+    assert_eq!(world.parameters(copies(200)).unwrap_err().error, "States.DataLimitExceeded");
+    let copies: Vec<Value> = (0..200).map(|_| json!("{% $states.input.text & '' %}")).collect();
+    assert_eq!(world.output(copies.into()).unwrap_err().error, "States.DataLimitExceeded");
+}
+
+#[test]
+fn nothing_becomes_deeper_than_a_payload_may_be() {
+    let deepest = (0..119).fold(json!([]), |inner, _| json!([inner]));
+    let world = World::new(deepest.clone());
+    assert_eq!(world.parameters(json!({"x.$": "$[0]"})).unwrap().value()["x"], deepest[0]);
+    assert_eq!(world.parameters(json!({"x.$": "$"})).unwrap_err().error, "States.DataLimitExceeded");
+    assert_eq!(
+        world.parameters(json!({"x.$": "States.Array($[0])"})).unwrap_err().error,
+        "States.DataLimitExceeded"
+    );
+    assert_eq!(world.output(json!("{% [[$states.input]] %}")).unwrap_err().error, "States.DataLimitExceeded");
+    let path = asl::jsonpath::JsonPath::parse(&format!("$.a{}", ".a".repeat(118))).unwrap();
+    let mut document = json!({});
+    assert!(path.set(&mut document, json!([])).is_ok());
+    assert!(path.set(&mut document, json!([[]])).is_err());
+}
+
+#[test]
 fn a_missing_path_names_field_and_input() {
     let error = World::new(json!({"a": 1})).parameters(json!({"value.$": "$.x"})).unwrap_err();
     assert_eq!(error.error, "States.Runtime");

@@ -35,7 +35,7 @@ pub enum EvaluationError {
     /// The result is a function.
     #[error("returned an unsupported result type.")]
     UnsupportedResult,
-    /// It took too many steps, or was interrupted.
+    /// It took too many steps or too long.
     #[error("threw an error during evaluation. Expression evaluation timeout")]
     Timeout,
     /// It built too much.

@@ -40,18 +40,15 @@ impl Expression {
 }
 
 fn options(scope: &JsonataScope<'_>, limits: &Limits, seed: u64) -> Options {
-    let options = Options::new()
+    Options::new()
         .now(scope.now.epoch_millis())
         .seed(seed)
+        .timeout(limits.time_max)
         .max_steps(limits.steps_max)
         .max_depth(limits.depth_max)
         .max_string_length(limits.string_bytes_max)
         .max_array_length(limits.array_items_max)
-        .max_result_size(limits.result_bytes_max);
-    match &limits.interrupt {
-        Some(interrupt) => options.cancel_token(interrupt.0.clone()),
-        None => options,
-    }
+        .max_result_size(limits.result_bytes_max)
 }
 
 impl Compiled {

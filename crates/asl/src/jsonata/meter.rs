@@ -25,8 +25,8 @@ const ITEM_BYTES: usize = 16;
 const VALUE_BYTES: usize = 96;
 /// The longest picture of `$formatNumber`.
 const PICTURE_BYTES_MAX: usize = 10_000;
-/// The longest text searched by a regular expression where no interrupt would end it.
-const REGEX_SUBJECT_BYTES_MAX: usize = 64 << 10;
+/// The longest text searched by a regular expression: all matches take time by its square, between which no clock is read.
+const REGEX_SUBJECT_BYTES_MAX: usize = 256 << 10;
 /// What a function costs, with the variables it keeps.
 const FUNCTION_BYTES: usize = 384;
 
@@ -35,8 +35,6 @@ pub(super) struct Meter<'a> {
     string_bytes_max: usize,
     array_items_max: usize,
     left: usize,
-    /// Whether somebody outside will stop what takes too long.
-    interruptible: bool,
     /// The longest string seen: what a context or a chain may give to a function.
     longest: usize,
     /// The lengths of the last arguments given to a guarded function, by place.
@@ -54,7 +52,6 @@ impl<'a> Meter<'a> {
             string_bytes_max: limits.string_bytes_max,
             array_items_max: limits.array_items_max,
             left: limits.built_bytes_max,
-            interruptible: limits.interrupt.is_some(),
             longest: 0,
             lengths: [0; 3],
             regex_seen: false,
@@ -98,7 +95,7 @@ impl<'a> Meter<'a> {
             hidden = count.hidden;
         }
         // No payload nests so deeply, so this value is of no use.
-        usize::MAX / NODE_BYTES
+        usize::MAX
     }
 
     fn built(&mut self, node: &Node, value: ValueRef<'_>) {
@@ -110,7 +107,7 @@ impl<'a> Meter<'a> {
                 count.add(&value.capture(&limits).unwrap_or(Value::Null));
                 count.nodes * ITEM_BYTES
             }
-            "array" | "object" => VALUE_BYTES + self.nodes(value) * NODE_BYTES,
+            "array" | "object" => self.nodes(value).saturating_mul(NODE_BYTES).saturating_add(VALUE_BYTES),
             "function" => FUNCTION_BYTES,
             _ => 0,
         };
@@ -157,7 +154,7 @@ impl<'a> Meter<'a> {
     }
 
     fn guard_subject(&mut self) {
-        if self.regex_seen && !self.interruptible && self.longest > REGEX_SUBJECT_BYTES_MAX {
+        if self.regex_seen && self.longest > REGEX_SUBJECT_BYTES_MAX {
             resume_unwind(Box::new(OverLimit));
         }
     }

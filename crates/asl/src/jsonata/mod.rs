@@ -4,8 +4,12 @@
 //! copies only what the expression reads. Every evaluation runs under [`Limits`] and cannot take the
 //! process down: steps, depth and sizes are bounded, and a panic of the engine becomes an error. The
 //! engine (`jlens-core`) is named in no signature, so that it can be replaced.
-//! There is no clock here: the time of `$now()` comes with the scope, and time is limited by steps or
-//! by an [`Interrupt`] that the caller raises.
+//!
+//! No clock is read here: the time of `$now()` comes with the scope. The one clock under it is the engine's own, which ends
+//! an evaluation after [`Limits::time_max`], as AWS does after a second. It is the second line: steps and sizes are bounded
+//! to about that much work, the same on every machine. What only the clock can end (a regular expression that backtracks) is
+//! an error like any other: it is recorded in an event, and replay copies events and evaluates nothing, so that a slower or
+//! quicker machine never sees another past. Until its event is on disk nobody has seen the outcome.
 
 mod analysis;
 mod delimiters;
@@ -16,6 +20,7 @@ mod meter;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -98,8 +103,8 @@ pub struct Limits {
     pub result_bytes_max: usize,
     /// All that may be built in one evaluation, as far as it can be told.
     pub built_bytes_max: usize,
-    /// Stops the evaluation from outside.
-    pub interrupt: Option<Interrupt>,
+    /// How long an evaluation may take; AWS allows a second.
+    pub time_max: Duration,
 }
 
 impl Default for Limits {
@@ -111,24 +116,8 @@ impl Default for Limits {
             array_items_max: 1_000_000,
             result_bytes_max: 4 << 20,
             built_bytes_max: 96 << 20,
-            interrupt: None,
+            time_max: Duration::from_secs(1),
         }
-    }
-}
-
-/// Ends evaluations that use it, from another thread; AWS allows an expression one second.
-#[derive(Debug, Clone, Default)]
-pub struct Interrupt(jlens_core::CancelToken);
-
-impl Interrupt {
-    /// An interrupt nobody has raised.
-    pub fn new() -> Interrupt {
-        Interrupt::default()
-    }
-
-    /// Ends every evaluation that uses it, as timed out. This cannot be undone.
-    pub fn raise(&self) {
-        self.0.cancel();
     }
 }
 

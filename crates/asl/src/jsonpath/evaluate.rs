@@ -16,7 +16,9 @@ const PROVIDER: &str = "com.jayway.jsonpath.spi.json.JsonSmartJsonProvider";
 /// The steps of one evaluation, those inside filters included: `$..*..*..*` takes powers of them.
 const STEPS_MAX: u64 = 1_000_000;
 /// What an indefinite path may find, in about as many bytes as it is when copied.
-const FOUND_BYTES_MAX: usize = 64 << 20;
+const FOUND_BYTES_MAX: usize = 32 << 20;
+/// What a member of an object takes besides key and value.
+const MEMBER_BYTES: usize = 48;
 
 /// What is left of the steps of one evaluation.
 pub(super) struct Budget(Cell<u64>);
@@ -69,16 +71,29 @@ struct Walk<'p, 'a> {
 
 /// Whether a value can be copied within what is left.
 pub(crate) fn fits(value: &Value, bytes_left: &mut usize) -> bool {
+    fits_within(value, bytes_left, usize::MAX)
+}
+
+/// The same, and whether it nests no deeper than `depth_left` arrays and objects.
+pub(crate) fn fits_within(value: &Value, bytes_left: &mut usize, depth_left: usize) -> bool {
     let own = std::mem::size_of::<Value>() + value.as_str().map_or(0, str::len);
-    let Some(left) = bytes_left.checked_sub(own) else {
+    if !spend(bytes_left, own) {
         return false;
-    };
-    *bytes_left = left;
-    match value {
-        Value::Array(items) => items.iter().all(|item| fits(item, bytes_left)),
-        Value::Object(object) => object.values().all(|item| fits(item, bytes_left)),
-        _ => true,
     }
+    match value {
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => true,
+        Value::Array(_) | Value::Object(_) if depth_left == 0 => false,
+        Value::Array(items) => items.iter().all(|item| fits_within(item, bytes_left, depth_left - 1)),
+        Value::Object(object) => object.iter().all(|(key, item)| {
+            spend(bytes_left, MEMBER_BYTES + key.len()) && fits_within(item, bytes_left, depth_left - 1)
+        }),
+    }
+}
+
+fn spend(bytes_left: &mut usize, bytes: usize) -> bool {
+    let left = bytes_left.checked_sub(bytes);
+    *bytes_left = left.unwrap_or(0);
+    left.is_some()
 }
 
 /// The way from the root to the current value, written out only for an error.

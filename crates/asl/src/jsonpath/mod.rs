@@ -21,7 +21,7 @@ use std::fmt;
 
 use serde_json::Value;
 
-pub(crate) use evaluate::fits;
+pub(crate) use evaluate::{fits, fits_within};
 pub use java::java_string;
 pub use reference::ResultPathMatchFailure;
 pub use scope_path::{PathSource, ScopePath};

@@ -2,7 +2,9 @@
 
 use serde_json::{Map, Value};
 
+use super::evaluate::fits_within;
 use super::{JsonPath, Token};
+use crate::json_syntax::DEPTH_MAX;
 
 /// A value could not be put where a ResultPath says: AWS's `States.ResultPathMatchFailure`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -16,9 +18,13 @@ pub struct ResultPathMatchFailure {
 
 impl JsonPath {
     /// Puts `value` into `document` at this Reference Path, creating objects on the way. An array is
-    /// only entered at an index it has. The document is untouched if that fails.
+    /// only entered at an index it has, and nothing is put so deep that the document is no payload any more. The document is
+    /// untouched if that fails.
     pub fn set(&self, document: &mut Value, value: Value) -> Result<(), ResultPathMatchFailure> {
-        if !self.fits(document) {
+        let depth_left = DEPTH_MAX.checked_sub(self.tokens.len());
+        let mut any_size = usize::MAX;
+        let shallow = depth_left.is_some_and(|left| fits_within(&value, &mut any_size, left));
+        if !shallow || !self.fits(document) {
             return Err(ResultPathMatchFailure { path: self.text.clone(), input: document.to_string() });
         }
         let mut place = document;
