@@ -3,8 +3,7 @@
 use crate::diagnostic::Code;
 use crate::json::Node;
 use crate::program::{
-    Dynamic, ItemBatcher, ItemReader, Items, Map, MapMode, QueryLanguage, ResultWriter, StateMachineType,
-    Template,
+    ItemBatcher, Items, Map, MapMode, QueryLanguage, ResultWriter, StateMachineType, Template,
 };
 
 use super::compiler::{Compiler, Here, Scope};
@@ -13,30 +12,19 @@ use super::layout::ScopeLayout;
 use super::paths::Reference;
 use super::templates::Available;
 
-/// AWS's greatest `MaxItems`.
-const ITEMS_MAX: i64 = 100_000_000;
 /// AWS's greatest `MaxInputBytesPerBatch`.
 const BATCH_BYTES_MAX: i64 = 262_144;
 /// AWS's longest label.
 const LABEL_CHARS_MAX: usize = 40;
-
-const READER_FIELDS: [&str; 9] = [
-    "CSVDelimiter",
-    "CSVHeaderLocation",
-    "CSVHeaders",
-    "InputType",
-    "ItemsPointer",
-    "ManifestType",
-    "MaxItems",
-    "MaxItemsPath",
-    "Transformation",
-];
 
 impl Compiler<'_> {
     pub(super) fn map(&mut self, here: &Here<'_, '_>, inner: &[ScopeLayout<'_>]) -> Option<Map> {
         let fields = &here.fields;
         self.findings.exactly_one(fields, &["ItemProcessor", "Iterator"]);
         let mode = self.processor(here, inner);
+        if mode == Some(MapMode::Inline) {
+            self.distributed_only(fields);
+        }
         let items = self.items(here);
         let item_selector = self.item_selector(here);
         let count = Bounds::from(0);
@@ -119,6 +107,16 @@ impl Compiler<'_> {
         }
     }
 
+    /// What an inline Map would not do. (Tolerated failures are another matter: AWS takes them and checks their types.)
+    fn distributed_only(&mut self, fields: &Fields<'_>) {
+        for name in ["ItemReader", "ItemBatcher", "ResultWriter"] {
+            if let Some(member) = fields.object.member(name) {
+                let message = format!("The field '{name}' is not supported for a Map in 'INLINE' mode");
+                self.findings.schema(message, &fields.site.field(name), &member.key_span);
+            }
+        }
+    }
+
     fn items(&mut self, here: &Here<'_, '_>) -> Option<Items> {
         let fields = &here.fields;
         match here.language {
@@ -157,7 +155,7 @@ impl Compiler<'_> {
     }
 
     /// `Parameters` or `Arguments` of a reader or writer.
-    fn nested_arguments(
+    pub(super) fn nested_arguments(
         &mut self,
         here: &Here<'_, '_>,
         fields: &Fields<'_>,
@@ -171,22 +169,8 @@ impl Compiler<'_> {
         self.template_field(here.language, fields, name, &format!("{container}/{name}"), Available::INPUT)
     }
 
-    fn item_reader(&mut self, here: &Here<'_, '_>) -> Option<ItemReader> {
-        let fields = self.findings.object(&here.fields, "ItemReader")?;
-        self.findings.known(&fields, &["Arguments", "Parameters", "ReaderConfig", "Resource"]);
-        self.findings.required(&fields, &["Resource"]);
-        let action = self.s3_action(&fields, &["getObject", "listObjectsV2"]);
-        let arguments = self.nested_arguments(here, &fields, "ItemReader");
-        let config = self.findings.object(&fields, "ReaderConfig");
-        let max_items = config.as_ref().and_then(|config| self.reader_config(here, config));
-        let mut config = config.map(|config| config.object.to_map()).unwrap_or_default();
-        config.remove("MaxItems");
-        config.remove("MaxItemsPath");
-        Some(ItemReader { action: action?, arguments, config, max_items })
-    }
-
     /// The last part of `arn:aws:states:::s3:ACTION`.
-    fn s3_action(&mut self, fields: &Fields<'_>, actions: &[&str]) -> Option<std::sync::Arc<str>> {
+    pub(super) fn s3_action(&mut self, fields: &Fields<'_>, actions: &[&str]) -> Option<std::sync::Arc<str>> {
         let resource = self.findings.string(fields, "Resource")?;
         let call = resource.strip_prefix("arn:").and_then(|rest| rest.split_once(":states:::s3:"));
         if let Some((_, action)) = call.filter(|(_, action)| actions.contains(action)) {
@@ -196,42 +180,6 @@ impl Compiler<'_> {
         let message = "The field 'Resource' does not match any of the allowed values";
         self.findings.schema(message, &fields.site.field("Resource"), span);
         None
-    }
-
-    fn reader_config(&mut self, here: &Here<'_, '_>, config: &Fields<'_>) -> Option<Dynamic<u64>> {
-        self.findings.known(config, &READER_FIELDS);
-        self.language_fields(here.language, config, &["MaxItemsPath"], &[]);
-        let input =
-            self.findings.choice(config, "InputType", &["CSV", "JSON", "JSONL", "PARQUET", "MANIFEST"]);
-        self.findings.choice(config, "Transformation", &["NONE", "LOAD_AND_FLATTEN"]);
-        self.findings.choice(config, "ManifestType", &["S3_INVENTORY", "ATHENA_DATA"]);
-        self.findings.choice(config, "CSVDelimiter", &["COMMA", "PIPE", "SEMICOLON", "SPACE", "TAB"]);
-        let header = self.findings.choice(config, "CSVHeaderLocation", &["FIRST_ROW", "GIVEN"]);
-        self.findings.string(config, "ItemsPointer");
-        if input == Some("CSV") && !config.object.has("CSVHeaderLocation") {
-            self.findings.schema("The field 'CSVHeaderLocation' is required", &config.site, &config.span);
-        }
-        if matches!(input, Some("JSON" | "JSONL" | "PARQUET")) {
-            for name in ["CSVHeaderLocation", "CSVHeaders", "CSVDelimiter"] {
-                if let Some(member) = config.object.member(name) {
-                    let message = format!("Field '{name}' is not supported");
-                    self.findings.schema(message, &config.site.field(name), &member.key_span);
-                }
-            }
-        }
-        if header == Some("GIVEN") {
-            self.findings.required(config, &["CSVHeaders"]);
-        }
-        self.findings.filled_array(config, "CSVHeaders");
-        // Zero and less is left to the run, where AWS says "field MaxItems must be positive".
-        let bounds = Bounds::new(0, ITEMS_MAX);
-        self.dynamic_integer(
-            here,
-            config,
-            ["MaxItems", "MaxItemsPath"],
-            bounds,
-            "ItemReader/ReaderConfig/MaxItems",
-        )
     }
 
     fn item_batcher(&mut self, here: &Here<'_, '_>) -> Option<ItemBatcher> {

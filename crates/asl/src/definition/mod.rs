@@ -20,6 +20,7 @@ mod layout;
 mod map;
 mod matrix;
 mod paths;
+mod readers;
 mod states;
 mod templates;
 mod variables;

@@ -48,13 +48,6 @@ pub(super) enum Place {
 impl Format {
     /// From an evaluated ReaderConfig.
     pub fn new(config: &Value) -> Result<Format, String> {
-        if let Some(kind) = config["ManifestType"].as_str() {
-            return Err(format!("ManifestType {kind} is not supported by this server."));
-        }
-        match config["Transformation"].as_str() {
-            None | Some("NONE") => {}
-            Some(other) => return Err(format!("Transformation {other} is not supported by this server.")),
-        }
         match config["InputType"].as_str() {
             None | Some("JSON") => {
                 let pointer = config["ItemsPointer"].as_str().unwrap_or_default();

@@ -14,13 +14,9 @@ pub(super) struct Listing {
 
 impl Listing {
     /// From the beginning, or from a position on.
-    pub fn open(arguments: &Value, config: &Value, position: Option<&Value>) -> Result<Listing, String> {
-        match config["Transformation"].as_str() {
-            None | Some("NONE") => {}
-            Some(other) => return Err(format!("Transformation {other} is not supported by this server.")),
-        }
+    pub fn open(arguments: &Value, position: Option<&Value>) -> Listing {
         let token = position.and_then(|position| position["Token"].as_str()).map(str::to_owned);
-        Ok(Listing { arguments: arguments.clone(), token })
+        Listing { arguments: arguments.clone(), token }
     }
 
     /// Where to go on.

@@ -2,14 +2,19 @@
 //!
 //! Invariant: at most a page of items ([`ITEMS_PER_PAGE`], about [`BYTES_PER_PAGE`]) and a few pieces of the object are held
 //! for a Map Run, whatever the object's size; reading on is refused when the object is another one than before. Parsing is
-//! pure ([`json`], [`csv`], [`format`]). Not here: manifests, Parquet, LOAD_AND_FLATTEN and zstd; they are refused by name.
+//! pure ([`json`], [`csv`], [`format`]). Not here: Parquet and inventories that are not CSV; they are refused by name.
 
+mod compression;
 mod csv;
+mod files;
 mod format;
 mod json;
 mod listing;
+mod manifest;
 mod object;
 mod reader;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 pub use reader::{ItemReaders, Page, Place};

@@ -2,22 +2,19 @@
 //!
 //! Invariant: every range is asked for under the ETag of the first one, so that items never come from two versions.
 
-use std::io::Write;
 use std::sync::Arc;
 
 use asl::payload::Payload;
 use bytes::{Buf, Bytes};
-use flate2::write::MultiGzDecoder;
 use http::StatusCode;
 use serde_json::{Value, json};
 
+use super::compression::Inflater;
 use super::format::{Cut, Format};
 use super::{BYTES_PER_PAGE, Bucket, ITEMS_PER_PAGE};
 
 /// Bytes asked for at a time.
 const RANGE_BYTES: u64 = 1 << 20;
-/// Compressed bytes inflated at a time: they may grow a thousandfold.
-const INFLATE_BYTES: usize = 4 << 10;
 /// Inflated text wanted before it is looked at.
 const TEXT_BYTES: usize = 256 << 10;
 
@@ -29,7 +26,7 @@ pub(super) struct Object {
     /// Bytes of the object fetched so far.
     fetched: u64,
     fetched_all: bool,
-    inflater: Option<MultiGzDecoder<Vec<u8>>>,
+    inflater: Option<Inflater>,
     compressed: Bytes,
     text: Vec<u8>,
     /// Bytes of `text` that were cut off already.
@@ -47,11 +44,6 @@ impl Object {
     ) -> Result<Object, String> {
         let format = Format::new(config)?;
         let key = arguments["Key"].as_str().unwrap_or_default();
-        let name = key.rsplit('/').next().unwrap_or_default().to_ascii_lowercase();
-        if [".zst", ".zstd"].iter().any(|extension| name.ends_with(extension)) {
-            return Err(format!("Reading {key} is not supported by this server: compression ZSTD."));
-        }
-        let gzip = [".gz", ".gzip"].iter().any(|extension| name.ends_with(extension));
         let offset = position.and_then(|position| position["Offset"].as_u64()).unwrap_or(0);
         Ok(Object {
             arguments: arguments.clone(),
@@ -59,7 +51,7 @@ impl Object {
             etag: version.cloned(),
             fetched: offset,
             fetched_all: false,
-            inflater: gzip.then(|| MultiGzDecoder::new(Vec::new())),
+            inflater: Inflater::of(key),
             compressed: Bytes::new(),
             text: Vec::new(),
             used: 0,
@@ -115,20 +107,12 @@ impl Object {
                     self.text.extend_from_slice(&self.compressed);
                     self.compressed.clear();
                 }
-                Some(inflater) => {
-                    let piece = self.compressed.len().min(INFLATE_BYTES);
-                    let written =
-                        inflater.write_all(&self.compressed[..piece]).and_then(|()| inflater.flush());
-                    written.map_err(|error| format!("The object is not valid GZIP: {error}"))?;
-                    self.compressed.advance(piece);
-                    self.text.append(inflater.get_mut());
-                }
+                Some(inflater) => inflater.feed(&mut self.compressed, &mut self.text)?,
             }
             self.no_more = self.fetched_all && self.compressed.is_empty();
         }
         if let Some(inflater) = self.inflater.as_mut().filter(|_| self.no_more) {
-            inflater.try_finish().map_err(|error| format!("The object is not valid GZIP: {error}"))?;
-            self.text.append(inflater.get_mut());
+            inflater.finish(&mut self.text)?;
         }
         Ok(())
     }

@@ -9,6 +9,7 @@ use asl::payload::Payload;
 use serde_json::{Value, json};
 
 use super::Bucket;
+use super::files::Files;
 use super::listing::Listing;
 use super::object::Object;
 use crate::failure::Failure;
@@ -53,6 +54,7 @@ pub struct ItemReaders {
 /// Where the items come from.
 enum Origin {
     Object(Box<Object>),
+    Files(Box<Files>),
     Listing(Listing),
 }
 
@@ -121,9 +123,16 @@ impl Reader {
     fn open(reader: &Value, place: &Place) -> Result<Reader, String> {
         let (arguments, config) = (&reader["Arguments"], &reader["ReaderConfig"]);
         let position = place.position.as_ref();
-        let origin = match reader["Action"].as_str() {
-            Some("listObjectsV2") => Origin::Listing(Listing::open(arguments, config, position)?),
-            _ => Origin::Object(Box::new(Object::open(arguments, config, position, place.version.as_ref())?)),
+        let action = reader["Action"].as_str();
+        let listing = action == Some("listObjectsV2");
+        let origin = match listing {
+            _ if Files::are_asked_for(action, config) => {
+                Origin::Files(Box::new(Files::open(listing, arguments, config, position)))
+            }
+            true => Origin::Listing(Listing::open(arguments, position)),
+            false => {
+                Origin::Object(Box::new(Object::open(arguments, config, position, place.version.as_ref())?))
+            }
         };
         let first = position.and_then(|position| position["Item"].as_u64()).unwrap_or(0);
         // Recorded: with MaxItems 0 all items are read.
@@ -144,7 +153,7 @@ impl Reader {
     fn version(&self) -> Option<Arc<str>> {
         match &self.origin {
             Origin::Object(object) => object.version(),
-            Origin::Listing(_) => None,
+            Origin::Files(_) | Origin::Listing(_) => None,
         }
     }
 
@@ -155,17 +164,19 @@ impl Reader {
         let (page, last) = match &mut self.origin {
             _ if left == 0 => (Vec::new(), true),
             Origin::Object(object) => object.page(bucket, left).await?,
+            Origin::Files(files) => files.page(bucket, left).await?,
             Origin::Listing(listing) => listing.page(bucket, left).await?,
         };
         (self.first, self.page) = (first, page);
         self.end = last || self.passed() >= self.max_items;
-        let inner = match &self.origin {
-            Origin::Object(object) => object.position(),
-            Origin::Listing(listing) => listing.position(),
+        // Where no place between items can be named, reading on begins before them.
+        let (position, behind) = match &self.origin {
+            Origin::Object(object) => object.position().map_or((json!({}), self.passed()), |at| (at, 0)),
+            Origin::Files(files) => files.position(),
+            Origin::Listing(listing) => listing.position().map_or((json!({}), self.passed()), |at| (at, 0)),
         };
-        let item = inner.as_ref().map_or(0, |_| self.passed());
-        self.position = inner.unwrap_or_else(|| json!({}));
-        self.position["Item"] = json!(item);
+        self.position = position;
+        self.position["Item"] = json!(self.passed() - behind);
         if self.end {
             self.position = json!({ "Item": self.passed(), "End": true });
         }
