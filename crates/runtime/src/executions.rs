@@ -294,10 +294,7 @@ impl Runtime {
     pub async fn list_executions(&self, request: ListExecutions) -> Result<ExecutionsPage, Error> {
         let wanted = match &request.by {
             ListBy::StateMachine(arn) => Some(Arc::clone(arn)),
-            ListBy::MapRun(arn) => {
-                self.describe_map_run(arn).await?;
-                None
-            }
+            ListBy::MapRun(_) => None,
         };
         let (by, qualified) = match wanted {
             None => (request.by.clone(), None),
@@ -320,6 +317,12 @@ impl Runtime {
         let (status, redriven, limit) = (request.status, request.redriven, request.page.limit());
         let query = ExecutionsQuery { by, status, redriven, after, limit };
         let (executions, next) = self.core.read(move |reader| search(reader, query, qualified)).await?;
+        if let ListBy::MapRun(arn) = &request.by
+            && executions.is_empty()
+        {
+            // None at all, or no such Map Run.
+            self.describe_map_run(arn).await?;
+        }
         let next_token = next.map(|next| {
             page::token(&format!("{}:{}", next.start.epoch_millis(), next.number), &arguments, now)
         });
