@@ -103,13 +103,29 @@ impl Watch<'_> {
                     json!({ "executionArn": self.execution_arn, "error": "RunTimeout", "cause": cause });
                 self.client.states("StopExecution", body).await.map_err(refused)?;
             }
-            follower.tick();
+            let progress = match follower.map_run() {
+                Some(map_run) => self.progress(map_run).await,
+                None => String::new(),
+            };
+            follower.tick(&progress);
             tokio::time::sleep(LOOK_AGAIN).await;
         }
         self.terminal.clear_status();
         let description = self.description().await?;
         let status = description["status"].as_str().unwrap_or_default().to_string();
         Ok(Outcome { execution_arn: self.execution_arn.to_string(), status, description, events })
+    }
+
+    /// How many children of a Map Run have ended, for the status line.
+    async fn progress(&self, map_run: &str) -> String {
+        let found = self.client.states("DescribeMapRun", json!({ "mapRunArn": map_run })).await;
+        let counts = found.map(|found| found["itemCounts"].clone()).unwrap_or_default();
+        let count = |name: &str| counts[name].as_u64().unwrap_or(0);
+        let ended: u64 = ["succeeded", "failed", "timedOut", "aborted"].map(count).iter().sum();
+        match count("total") {
+            0 => String::new(),
+            total => format!(": {ended} of {total}"),
+        }
     }
 
     /// `DescribeExecution`.

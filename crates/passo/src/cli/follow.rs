@@ -34,6 +34,8 @@ pub struct Follower<'a> {
     last_failure: HashMap<u64, String>,
     /// A Choice that was left, by the id of its exit; where it went is known with the next event.
     chosen: HashMap<u64, Visit>,
+    /// The Map Run under way.
+    map_run: Option<String>,
 }
 
 impl<'a> Follower<'a> {
@@ -47,6 +49,7 @@ impl<'a> Follower<'a> {
             turns: 0,
             last_failure: HashMap::new(),
             chosen: HashMap::new(),
+            map_run: None,
         }
     }
 
@@ -64,6 +67,11 @@ impl<'a> Follower<'a> {
             let text = self
                 .rule(&choice.name, event["stateEnteredEventDetails"]["name"].as_str().unwrap_or_default());
             self.line("✓", Style::Good, &choice, "choice", &text);
+        }
+        if let Some(started) = event.get("mapRunStartedEventDetails") {
+            self.map_run = started["mapRunArn"].as_str().map(str::to_string);
+        } else if kind.starts_with("MapRun") {
+            self.map_run = None;
         }
         match kind {
             _ if kind.ends_with("StateEntered") => self.entered(event, id, at, kind, &before),
@@ -232,12 +240,17 @@ impl<'a> Follower<'a> {
         }
     }
 
-    /// Redraws the status line.
-    pub fn tick(&mut self) {
+    /// The Map Run under way, whose children are executions of their own.
+    pub fn map_run(&self) -> Option<&str> {
+        self.map_run.as_deref()
+    }
+
+    /// Redraws the status line; `more` is what the history does not tell.
+    pub fn tick(&mut self, more: &str) {
         self.turns += 1;
         let waiting: Vec<&str> = self.open.values().map(|visit| visit.name.as_str()).collect();
         let spinner = SPINNER[self.turns / 2 % SPINNER.len()];
-        self.terminal.status(&format!("  {spinner} {}", waiting.join(", ")));
+        self.terminal.status(&format!("  {spinner} {}{more}", waiting.join(", ")));
     }
 }
 

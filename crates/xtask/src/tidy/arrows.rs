@@ -13,7 +13,10 @@ const ARROWS: [(&str, &[&str]); 13] = [
     ("api", &["runtime", "engine", "asl"]),
     ("templates", &[]),
     ("graph", &[]),
-    ("passo", &["api", "asl", "engine", "graph", "integrations", "runtime", "services", "store", "templates"]),
+    (
+        "passo",
+        &["api", "asl", "engine", "graph", "integrations", "runtime", "services", "store", "templates"],
+    ),
     ("testkit", &["asl", "engine", "store", "runtime"]),
     ("powercut", &[]),
     ("xtask", &[]),
