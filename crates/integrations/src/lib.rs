@@ -13,12 +13,14 @@ pub mod model;
 mod naming;
 mod optimized;
 pub mod protocol;
+mod sdk;
 mod sync;
 mod task;
 mod transport;
 
 pub use catalog::Catalog;
 pub use failure::Failure;
+pub use sdk::SdkCall;
 pub use sync::Observation;
 pub use task::{Call, Integrations, Report, Stage};
 pub use transport::{Answer, Identity, Pending, Transport, TransportError};

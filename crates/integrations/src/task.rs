@@ -282,7 +282,7 @@ pub(crate) fn attempt_uuid(invocation_id: &str) -> String {
 }
 
 /// Members that the model marks as idempotency tokens carry the attempt's id, so that a redelivery does nothing twice.
-fn fill_idempotency_token(native: &mut Value, operation: Operation<'_>, invocation_id: &str) {
+pub(crate) fn fill_idempotency_token(native: &mut Value, operation: Operation<'_>, invocation_id: &str) {
     let Some(members) = native.as_object_mut() else { return };
     for (name, member) in operation.input().into_iter().flat_map(|shape| shape.members()) {
         if member.reference["idempotencyToken"].as_bool() == Some(true) && !members.contains_key(name) {

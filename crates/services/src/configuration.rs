@@ -1,6 +1,6 @@
 //! What the operator decides about the embedded services. The binary reads flags and files; this crate only gets values.
 
-use crate::environment::Clock;
+use crate::environment::{Clock, SystemClock};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -60,7 +60,7 @@ pub struct ServicesConfig {
     /// A mail server; without one, mail is written to the local outbox.
     pub smtp: Option<Smtp>,
     /// The time of day.
-    pub clock: Clock,
+    pub clock: Arc<dyn Clock>,
 }
 
 impl ServicesConfig {
@@ -73,7 +73,7 @@ impl ServicesConfig {
             ecs: EcsMode::default(),
             enforce: Enforce::default(),
             smtp: None,
-            clock: Arc::new(jiff::Timestamp::now),
+            clock: Arc::new(SystemClock),
         }
     }
 }

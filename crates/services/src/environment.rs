@@ -5,17 +5,48 @@
 
 use crate::cloudwatch::MetricSink;
 use crate::configuration::ServicesConfig;
-use crate::events::{EventSink, StartExecution};
+use crate::events::EventSink;
 use crate::front::Front;
 use crate::iam::Iam;
 use crate::logs::LogSink;
+use crate::sdk_call::SdkCaller;
 use crate::wire::{BoxFuture, CallContext, ServiceError, ServiceRequest, ServiceResponse};
 use jiff::Timestamp;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock, RwLock, Weak};
+use std::time::Duration;
 
-/// The time of day, as a function so that tests can decide it.
-pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
+/// The time of day, and waiting for it. Whatever becomes due by the clock waits here, never by `tokio::time`, so that a
+/// clock that is set forward is noticed at once.
+pub trait Clock: Send + Sync + 'static {
+    /// Now.
+    fn now(&self) -> Timestamp;
+    /// Resolves at `at` or a little later; at once when it has passed.
+    fn sleep_until(&self, at: Timestamp) -> BoxFuture<'static, ()>;
+}
+
+/// The machine's clock.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SystemClock;
+
+/// Sleeps are cut into pieces, so that a machine whose clock is set, or that was suspended, is not missed for long.
+const SLEEP_MAX: Duration = Duration::from_secs(60);
+
+impl Clock for SystemClock {
+    fn now(&self) -> Timestamp {
+        Timestamp::now()
+    }
+
+    fn sleep_until(&self, at: Timestamp) -> BoxFuture<'static, ()> {
+        Box::pin(async move {
+            while let Ok(left) = Duration::try_from(at.duration_since(Timestamp::now()))
+                && !left.is_zero()
+            {
+                tokio::time::sleep(left.min(SLEEP_MAX)).await;
+            }
+        })
+    }
+}
 
 /// What every service shares. Cheap to clone.
 #[derive(Clone)]
@@ -31,7 +62,7 @@ struct Inner {
     logs: OnceLock<LogSink>,
     metrics: OnceLock<MetricSink>,
     events: OnceLock<EventSink>,
-    start_execution: OnceLock<StartExecution>,
+    sdk_caller: OnceLock<Arc<dyn SdkCaller>>,
 }
 
 impl Environment {
@@ -46,7 +77,7 @@ impl Environment {
                 logs: OnceLock::new(),
                 metrics: OnceLock::new(),
                 events: OnceLock::new(),
-                start_execution: OnceLock::new(),
+                sdk_caller: OnceLock::new(),
             }),
         }
     }
@@ -63,7 +94,12 @@ impl Environment {
 
     /// The time of day.
     pub fn now(&self) -> Timestamp {
-        (self.inner.config.clock)()
+        self.inner.config.clock.now()
+    }
+
+    /// Waits by the clock that [`Environment::now`] reads.
+    pub fn sleep(&self, time: Duration) -> BoxFuture<'static, ()> {
+        self.inner.config.clock.sleep_until(self.now().saturating_add(time).unwrap_or(Timestamp::MAX))
     }
 
     /// Users, roles, policies and credentials.
@@ -111,13 +147,14 @@ impl Environment {
         let _ = self.inner.events.set(sink);
     }
 
-    /// Says how a rule's target starts an execution; state machines live outside this crate. The first word counts.
-    pub fn set_start_execution(&self, start: StartExecution) {
-        let _ = self.inner.start_execution.set(start);
+    /// Says how calls are made that this crate cannot make. The first word counts.
+    pub fn set_sdk_caller(&self, caller: Arc<dyn SdkCaller>) {
+        let _ = self.inner.sdk_caller.set(caller);
     }
 
-    pub(crate) fn start_execution(&self) -> Option<&StartExecution> {
-        self.inner.start_execution.get()
+    pub(crate) fn sdk_caller(&self) -> Result<&Arc<dyn SdkCaller>, ServiceError> {
+        let caller = self.inner.sdk_caller.get();
+        caller.ok_or_else(|| ServiceError::unavailable("Nobody makes such calls in this process."))
     }
 
     pub(crate) fn attach(&self, front: Weak<Front>) {

@@ -1,16 +1,19 @@
 //! All services over an empty directory, with a clock that tests move, for tests of this crate.
 
 use crate::configuration::{Enforce, ServicesConfig};
+use crate::environment::Clock;
 use crate::front::{OpenError, Services};
-use crate::wire::{CallContext, Principal, ServiceError, ServiceRequest};
+use crate::sdk_call::{SdkCall, SdkCaller};
+use crate::wire::{BoxFuture, CallContext, Principal, ServiceError, ServiceRequest};
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{Method, Request, Response};
 use jiff::Timestamp;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
 use tempfile::TempDir;
+use tokio::sync::{mpsc, watch};
 
 pub(crate) const ACCOUNT: &str = "000000000000";
 const BEGIN_MS: i64 = 1_800_000_000_000;
@@ -18,26 +21,71 @@ const BEGIN_MS: i64 = 1_800_000_000_000;
 pub(crate) struct Fixture {
     pub(crate) services: Services,
     directory: Arc<TempDir>,
-    now_ms: Arc<AtomicI64>,
+    clock: TestClock,
     enforce: Enforce,
+}
+
+/// What a call is answered with; nothing, so that it hangs.
+pub(crate) type Script = Option<Result<Value, ServiceError>>;
+
+/// Stands for what makes the calls that this crate cannot make: tells of them, and answers as the script says.
+struct Witness {
+    told: mpsc::UnboundedSender<(CallContext, SdkCall)>,
+    script: Mutex<VecDeque<Script>>,
+}
+
+impl SdkCaller for Witness {
+    fn check(&self, call: &SdkCall) -> Result<(), String> {
+        if call.action == "noSuchAction" { Err("no such action".to_owned()) } else { Ok(()) }
+    }
+
+    fn call(&self, context: CallContext, call: SdkCall) -> BoxFuture<'static, Result<Value, ServiceError>> {
+        let answer = self.script.lock().unwrap().pop_front().unwrap_or(Some(Ok(Value::Null)));
+        // A test that does not look any more does not care.
+        let _ = self.told.send((context, call));
+        Box::pin(async move {
+            match answer {
+                Some(answer) => answer,
+                None => std::future::pending().await,
+            }
+        })
+    }
+}
+
+/// Stands still until it is moved.
+#[derive(Clone)]
+struct TestClock(Arc<watch::Sender<i64>>);
+
+impl Clock for TestClock {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_millisecond(*self.0.borrow()).unwrap_or(Timestamp::UNIX_EPOCH)
+    }
+
+    fn sleep_until(&self, at: Timestamp) -> BoxFuture<'static, ()> {
+        let mut moves = self.0.subscribe();
+        Box::pin(async move {
+            // The clock outlives every sleeper but those of a test that has ended.
+            let _ = moves.wait_for(|now| *now >= at.as_millisecond()).await;
+        })
+    }
 }
 
 impl Fixture {
     pub(crate) fn open(enforce: Enforce) -> Self {
         let directory = Arc::new(tempfile::tempdir().unwrap());
-        Self::over(directory, Arc::new(AtomicI64::new(BEGIN_MS)), enforce).unwrap()
+        Self::over(directory, TestClock(Arc::new(watch::Sender::new(BEGIN_MS))), enforce).unwrap()
     }
 
     /// The same directory opened again, as after a restart.
     pub(crate) async fn reopened(self) -> Self {
         self.services.shutdown().await;
-        let Self { services, directory, now_ms, enforce } = self;
+        let Self { services, directory, clock, enforce } = self;
         drop(services);
         // Background tasks of the old services let go of the directory's lock a moment after the shutdown.
         let patience = std::time::Duration::from_secs(20);
         let opened = tokio::time::timeout(patience, async {
             loop {
-                match Self::over(directory.clone(), now_ms.clone(), enforce) {
+                match Self::over(directory.clone(), clock.clone(), enforce) {
                     Err(OpenError::Service { service: "processes", .. }) => tokio::task::yield_now().await,
                     other => return other.unwrap(),
                 }
@@ -46,19 +94,32 @@ impl Fixture {
         opened.await.unwrap()
     }
 
-    fn over(directory: Arc<TempDir>, now_ms: Arc<AtomicI64>, enforce: Enforce) -> Result<Self, OpenError> {
+    fn over(directory: Arc<TempDir>, clock: TestClock, enforce: Enforce) -> Result<Self, OpenError> {
         let mut config = ServicesConfig::new(directory.path());
         config.enforce = enforce;
-        let clock = now_ms.clone();
-        config.clock = Arc::new(move || {
-            Timestamp::from_millisecond(clock.load(Ordering::SeqCst)).unwrap_or(Timestamp::UNIX_EPOCH)
-        });
+        config.clock = Arc::new(clock.clone());
         let services = Services::open(config)?;
-        Ok(Self { services, directory, now_ms, enforce })
+        Ok(Self { services, directory, clock, enforce })
+    }
+
+    /// The calls of the SDK's kind from now on. Those beyond the script succeed.
+    pub(crate) fn sdk_calls(
+        &self,
+        script: impl IntoIterator<Item = Script>,
+    ) -> mpsc::UnboundedReceiver<(CallContext, SdkCall)> {
+        let (told, calls) = mpsc::unbounded_channel();
+        let script = Mutex::new(script.into_iter().collect());
+        self.services.environment().set_sdk_caller(Arc::new(Witness { told, script }));
+        calls
+    }
+
+    pub(crate) fn set_time(&self, time: &str) {
+        let time: Timestamp = time.parse().unwrap();
+        self.clock.0.send_replace(time.as_millisecond());
     }
 
     pub(crate) fn advance_seconds(&self, seconds: i64) {
-        self.now_ms.fetch_add(seconds * 1000, Ordering::SeqCst);
+        self.clock.0.send_modify(|now| *now += seconds * 1000);
     }
 
     pub(crate) fn root(&self) -> CallContext {
@@ -85,6 +146,20 @@ impl Fixture {
         let request = ServiceRequest::json_call(operation, &input);
         let response = self.services.call(context, service, request).await?;
         let body = response.body_bytes();
+        Ok(if body.is_empty() { Value::Null } else { serde_json::from_slice(&body).unwrap() })
+    }
+
+    /// A REST call by the owner of the account.
+    pub(crate) async fn rest(
+        &self,
+        service: &str,
+        method: Method,
+        path: &str,
+        body: Value,
+    ) -> Result<Value, ServiceError> {
+        let body = if body.is_null() { Bytes::new() } else { Bytes::from(body.to_string()) };
+        let request = ServiceRequest::rest(method, path, body);
+        let body = self.services.call(&self.root(), service, request).await?.body_bytes();
         Ok(if body.is_empty() { Value::Null } else { serde_json::from_slice(&body).unwrap() })
     }
 

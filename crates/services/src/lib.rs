@@ -8,8 +8,10 @@
 //!
 //! To add a service: a module, a `pub mod` line here, and a line in `registry.rs`.
 
+mod background;
 pub mod cloudwatch;
 pub mod configuration;
+mod delivery;
 pub mod dynamodb;
 pub mod ecs;
 pub mod environment;
@@ -26,7 +28,11 @@ mod once;
 pub mod process;
 mod registry;
 pub mod s3;
+mod schedule;
+pub mod scheduler;
+pub mod sdk_call;
 pub mod server;
+mod service_file;
 pub mod sns;
 pub mod sqs;
 pub mod storage;
@@ -35,7 +41,7 @@ mod target_call;
 pub mod wire;
 
 pub use configuration::{EcsMode, Enforce, ServicesConfig, Smtp};
-pub use environment::{Clock, Environment};
+pub use environment::{Clock, Environment, SystemClock};
 pub use front::{OpenError, Services};
 pub use guard::{AllowedHosts, guard};
 pub use registry::Compute;

@@ -6,7 +6,7 @@ use crate::front::OpenError;
 use crate::lambda::{Lambda, LogWriter};
 use crate::process::Processes;
 use crate::wire::Service;
-use crate::{cloudwatch, dynamodb, events, iam, logs, s3, sns, sqs, sts};
+use crate::{cloudwatch, dynamodb, events, iam, logs, s3, scheduler, sns, sqs, sts};
 use std::sync::Arc;
 
 /// The services that run user code, which say more than their wire protocol does.
@@ -38,6 +38,7 @@ pub(crate) fn open_all(environment: &Environment) -> Result<(Vec<Arc<dyn Service
         Arc::new(logs),
         Arc::new(metrics),
         Arc::new(events),
+        Arc::new(scheduler::Scheduler::open(environment.clone())?),
         Arc::new(dynamodb::DynamoDb::open(environment)?),
         Arc::new(sns::Sns::open(environment.clone())?),
         Arc::new(iam::IamService::new(environment.clone())),

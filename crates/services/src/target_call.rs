@@ -1,6 +1,9 @@
-//! Calls that SNS and EventBridge make to their targets: a queue, a function, a topic. The context says in whose name.
+//! Calls that SNS, EventBridge, Scheduler and alarms make to their targets: a queue, a function, a topic, a state machine.
+//! The context says in whose name.
 
 use crate::environment::Environment;
+use crate::iam::AccessError;
+use crate::sdk_call::SdkCall;
 use crate::wire::{CallContext, Protocol, ServiceError, ServiceRequest};
 use bytes::Bytes;
 use http::{HeaderValue, Method};
@@ -66,4 +69,54 @@ pub(crate) async fn publish(
     request.operation = "Publish".to_owned();
     request.protocol = Protocol::AwsQuery;
     environment.call(&at(context, region, account), "sns", request).await.map(|_| ())
+}
+
+/// StartExecution under a name that is the same at every attempt: an execution that is there already is this one.
+pub(crate) async fn start_execution(
+    environment: &Environment,
+    context: &CallContext,
+    state_machine_arn: &str,
+    name: &str,
+    input: &str,
+) -> Result<(), ServiceError> {
+    let (region, account, _) = split_arn(state_machine_arn)?;
+    let parameters = json!({"stateMachineArn": state_machine_arn, "name": name, "input": input});
+    let call = SdkCall { service: "sfn".to_owned(), action: "startExecution".to_owned(), parameters };
+    match environment.sdk_caller()?.call(at(context, region, account), call).await {
+        Err(error) if error.short_code() == "ExecutionAlreadyExists" => Ok(()),
+        answer => answer.map(|_| ()),
+    }
+}
+
+/// A call in the name of a role that a user gave to a service.
+pub(crate) struct Acting<'a> {
+    /// Such as `scheduler.amazonaws.com`.
+    pub(crate) service_principal: &'a str,
+    /// The role's ARN.
+    pub(crate) role_arn: &'a str,
+    /// The session's name.
+    pub(crate) session_name: &'a str,
+    /// `aws:SourceArn` in the role's trust policy.
+    pub(crate) source_arn: &'a str,
+}
+
+impl Acting<'_> {
+    /// The caller.
+    pub(crate) fn context(
+        &self,
+        environment: &Environment,
+        region: &str,
+    ) -> Result<CallContext, ServiceError> {
+        let session = environment.iam().role_session_for_service(
+            self.role_arn,
+            self.service_principal,
+            self.session_name,
+            Some(self.source_arn),
+        );
+        match session {
+            Ok(principal) => Ok(CallContext::of(principal, region)),
+            Err(AccessError::Storage(reason)) => Err(ServiceError::internal(reason)),
+            Err(error) => Err(ServiceError::new(403, "AccessDeniedException", error.to_string())),
+        }
+    }
 }

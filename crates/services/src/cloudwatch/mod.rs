@@ -16,14 +16,12 @@ mod statistic;
 
 pub use sink::{Datum, MetricSink};
 
+use crate::delivery::Deliverer;
 use crate::environment::Environment;
-use crate::once::once;
-use crate::storage::{Database, StorageError};
+use crate::service_file::{Call, ServiceFile};
+use crate::storage::StorageError;
 use crate::wire::{Access, BoxFuture, CallContext, Service, ServiceError, ServiceRequest, ServiceResponse};
-use rusqlite::Connection;
 use serde_json::Value;
-use std::sync::Mutex;
-use tokio::task::JoinHandle;
 
 const SCHEMA: &str = "
 CREATE TABLE series(
@@ -36,67 +34,42 @@ CREATE TABLE buckets(
 
 /// See the module.
 pub struct CloudWatch {
-    environment: Environment,
-    database: Database,
-    watch: Mutex<Option<JoinHandle<()>>>,
+    file: ServiceFile,
+    watch: Deliverer<alarms::Watch>,
 }
-
-/// One call: where and when.
-#[derive(Clone)]
-struct Call {
-    account: String,
-    region: String,
-    now_ms: i64,
-}
-
-type Job = fn(&Connection, &Call, &Value) -> Result<Value, ServiceError>;
 
 impl CloudWatch {
     /// Opens `cloudwatch.db`.
     pub fn open(environment: Environment) -> Result<Self, StorageError> {
-        let database = Database::open(&environment.directory(), "cloudwatch", &[SCHEMA, alarms::SCHEMA])?;
-        Ok(Self { environment, database, watch: Mutex::default() })
+        let migrations = [SCHEMA, alarms::SCHEMA, alarms::DELIVERIES];
+        let file = ServiceFile::open(environment, "cloudwatch", &migrations)?;
+        let watch = Deliverer::new(alarms::Watch::new(file.clone()));
+        Ok(Self { file, watch })
     }
 
     /// The door for parts of this process that count things.
     pub fn sink(&self) -> MetricSink {
-        MetricSink::new(self.database.clone(), self.environment.clone())
-    }
-
-    fn call(&self, context: &CallContext) -> Call {
-        Call {
-            account: context.account.clone(),
-            region: context.region.clone(),
-            now_ms: self.environment.now().as_millisecond(),
-        }
-    }
-
-    async fn change(&self, context: &CallContext, input: Value, job: Job) -> Result<Value, ServiceError> {
-        let call = self.call(context);
-        let run = move |connection: &Connection| job(connection, &call, &input);
-        once(&self.database, context, self.environment.now(), run).await
-    }
-
-    async fn query(&self, context: &CallContext, input: Value, job: Job) -> Result<Value, ServiceError> {
-        let (database, call) = (self.database.clone(), self.call(context));
-        let run = move || database.read(|connection| job(connection, &call, &input));
-        tokio::task::spawn_blocking(run).await.map_err(ServiceError::internal)?
+        MetricSink::new(self.file.clone())
     }
 
     async fn dispatch(&self, context: &CallContext, request: &ServiceRequest) -> Result<Value, ServiceError> {
         let input = input::read(request)?;
         match request.operation.as_str() {
-            "PutMetricData" => self.change(context, input, put::put_metric_data).await,
-            "PutMetricAlarm" => self.change(context, input, alarms::put).await,
-            "DeleteAlarms" => self.change(context, input, alarms::delete).await,
-            "SetAlarmState" => self.change(context, input, alarms::set_state).await,
-            "EnableAlarmActions" => self.change(context, input, alarms::enable_actions).await,
-            "DisableAlarmActions" => self.change(context, input, alarms::disable_actions).await,
-            "DescribeAlarms" => self.query(context, input, alarms::describe).await,
-            "ListTagsForResource" => self.query(context, input, alarms::tags).await,
-            "GetMetricStatistics" => self.query(context, input, read::get_metric_statistics).await,
-            "GetMetricData" => self.query(context, input, read::get_metric_data).await,
-            "ListMetrics" => self.query(context, input, series::list_metrics).await,
+            "PutMetricData" => self.file.change(context, input, put::put_metric_data).await,
+            "PutMetricAlarm" => self.file.change(context, input, alarms::put).await,
+            "DeleteAlarms" => self.file.change(context, input, alarms::delete).await,
+            "SetAlarmState" => {
+                let answer = self.file.change(context, input, alarms::set_state).await;
+                self.watch.bell().notify_one();
+                answer
+            }
+            "EnableAlarmActions" => self.file.change(context, input, alarms::enable_actions).await,
+            "DisableAlarmActions" => self.file.change(context, input, alarms::disable_actions).await,
+            "DescribeAlarms" => self.file.query(context, input, alarms::describe).await,
+            "ListTagsForResource" => self.file.query(context, input, alarms::tags).await,
+            "GetMetricStatistics" => self.file.query(context, input, read::get_metric_statistics).await,
+            "GetMetricData" => self.file.query(context, input, read::get_metric_data).await,
+            "ListMetrics" => self.file.query(context, input, series::list_metrics).await,
             operation => Err(ServiceError::unsupported("cloudwatch", operation)),
         }
     }
@@ -129,17 +102,11 @@ impl Service for CloudWatch {
     }
 
     fn start(&self) {
-        let task = tokio::spawn(alarms::watch(self.database.clone(), self.environment.clone()));
-        *self.watch.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = Some(task);
+        self.watch.start();
     }
 
     fn shutdown(&self) -> BoxFuture<'_, ()> {
-        Box::pin(async {
-            let task = self.watch.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).take();
-            if let Some(task) = task {
-                task.abort();
-            }
-        })
+        Box::pin(self.watch.stop())
     }
 
     fn xml_namespace(&self) -> &'static str {

@@ -4,8 +4,8 @@ use super::Call;
 use super::bucket::Bucket;
 use super::put::add;
 use super::series::{Dimensions, find_or_insert};
-use crate::environment::Environment;
-use crate::storage::{Database, advance, watermark};
+use crate::service_file::ServiceFile;
+use crate::storage::{advance, watermark};
 use crate::wire::ServiceError;
 use rusqlite::Connection;
 use std::collections::BTreeMap;
@@ -30,13 +30,12 @@ pub struct Datum {
 /// Writes metrics from inside the process, in any namespace. Cheap to clone.
 #[derive(Clone)]
 pub struct MetricSink {
-    database: Database,
-    environment: Environment,
+    file: ServiceFile,
 }
 
 impl MetricSink {
-    pub(super) fn new(database: Database, environment: Environment) -> Self {
-        Self { database, environment }
+    pub(super) fn new(file: ServiceFile) -> Self {
+        Self { file }
     }
 
     /// Stores values; they are on disk when this returns. Values of one metric and minute cost one row, so callers
@@ -50,7 +49,7 @@ impl MetricSink {
     ) -> Result<(), ServiceError> {
         let call = self.call(account, region);
         let namespace = namespace.to_owned();
-        self.database.write(move |connection| store(connection, &call, &namespace, data)).await
+        self.file.database.write(move |connection| store(connection, &call, &namespace, data)).await
     }
 
     /// Stores a page of values, each with its position in the reader's journal, without those that this reader brought
@@ -68,7 +67,8 @@ impl MetricSink {
         let namespace = namespace.to_owned();
         // What one scope has seen says nothing of another's: they come in calls of their own.
         let reader = format!("{reader}/{account}/{region}");
-        self.database
+        self.file
+            .database
             .write(move |connection| {
                 let known = watermark(connection, &reader)?;
                 let fresh = data.into_iter().filter(|(position, _)| *position > known);
@@ -80,8 +80,8 @@ impl MetricSink {
     }
 
     fn call(&self, account: &str, region: &str) -> Call {
-        let now_ms = self.environment.now().as_millisecond();
-        Call { account: account.to_owned(), region: region.to_owned(), now_ms }
+        let now_ms = self.file.environment.now().as_millisecond();
+        Call::own(account, region, now_ms)
     }
 }
 

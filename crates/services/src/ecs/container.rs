@@ -17,7 +17,6 @@ use bollard::query_parameters::{
     ListContainersOptions, LogsOptions, RemoveContainerOptions, StartContainerOptions, WaitContainerOptions,
 };
 use futures_util::{StreamExt, TryStreamExt};
-use jiff::Timestamp;
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::path::PathBuf;
@@ -181,7 +180,7 @@ impl TaskContainer {
         let sent: usize = sent.unwrap_or(0);
         let mut seen = 0;
         while let Some(chunk) = lines.next().await {
-            let now = Timestamp::now().as_millisecond();
+            let now = inner.logs.now_ms();
             for line in chunk.into_iter().flatten() {
                 seen += 1;
                 if seen > sent {

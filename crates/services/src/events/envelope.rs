@@ -1,6 +1,7 @@
 //! The event as AWS writes it, and what a target's `Input`, `InputPath` or `InputTransformer` makes of it.
 
-use super::{Call, text};
+use super::text;
+use crate::service_file::Call;
 use serde_json::{Map, Value, json};
 
 /// The envelope.

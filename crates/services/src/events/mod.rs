@@ -2,26 +2,25 @@
 //!
 //! Invariant: an event and one row for each target of each rule it matches commit together, so an accepted event reaches
 //! every matching target at least once (see `deliver`). Targets are queues, topics, functions, log groups and state
-//! machines; others are refused by name, and so are scheduled rules, archives, pipes and API destinations.
+//! machines; others are refused by name, and so are archives, pipes and API destinations.
 
 mod deliver;
 mod envelope;
 mod put;
 mod rules;
+mod schedules;
 mod sink;
 mod targets;
 
 pub use sink::{Event, EventSink, PlacedEvent};
 
+use crate::delivery::Deliverer;
 use crate::environment::Environment;
 use crate::event_pattern::EventPattern;
-use crate::once::once;
-use crate::storage::{Database, StorageError};
+use crate::service_file::{Call, Job, ServiceFile};
+use crate::storage::StorageError;
 use crate::wire::{Access, BoxFuture, CallContext, Service, ServiceError, ServiceRequest, ServiceResponse};
-use rusqlite::Connection;
 use serde_json::{Value, json};
-use std::sync::Arc;
-use tokio::sync::Notify;
 
 const SCHEMA: &str = "
 CREATE TABLE buses(
@@ -39,104 +38,95 @@ CREATE TABLE deliveries(
 CREATE INDEX deliveries_due ON deliveries(due, id);
 ";
 
-/// Starts an execution for a rule's target: caller, state machine ARN, execution name, input.
-pub type StartExecution = Arc<
-    dyn Fn(CallContext, String, String, String) -> BoxFuture<'static, Result<(), ServiceError>> + Send + Sync,
->;
+/// Rules with a schedule, and how long a delivery has been owed.
+const SCHEDULES: &str = "
+ALTER TABLE rules ADD COLUMN schedule TEXT;
+ALTER TABLE rules ADD COLUMN next INTEGER;
+CREATE INDEX rules_next ON rules(next) WHERE next IS NOT NULL;
+ALTER TABLE deliveries ADD COLUMN since INTEGER NOT NULL DEFAULT 0;
+UPDATE deliveries SET since = due;
+";
 
 /// See the module.
 pub struct Events {
-    environment: Environment,
-    database: Database,
-    deliverer: deliver::Deliverer,
-    arrived: Arc<Notify>,
-}
-
-/// One call: where and when.
-#[derive(Clone)]
-struct Call {
-    account: String,
-    region: String,
-    now_ms: i64,
+    file: ServiceFile,
+    deliverer: Deliverer<deliver::Courier>,
 }
 
 impl Call {
     fn rule_arn(&self, bus: &str, rule: &str) -> String {
-        let place = format!("arn:aws:events:{}:{}", self.region, self.account);
-        if bus == "default" { format!("{place}:rule/{rule}") } else { format!("{place}:rule/{bus}/{rule}") }
+        let path = if bus == "default" { rule.to_owned() } else { format!("{bus}/{rule}") };
+        self.arn("events", &format!("rule/{path}"))
     }
 
     fn bus_arn(&self, bus: &str) -> String {
-        format!("arn:aws:events:{}:{}:event-bus/{bus}", self.region, self.account)
+        self.arn("events", &format!("event-bus/{bus}"))
     }
 }
-
-type Job = fn(&Connection, &Call, &Value) -> Result<Value, ServiceError>;
 
 impl Events {
     /// Opens `events.db`.
     pub fn open(environment: Environment) -> Result<Self, StorageError> {
-        let database = Database::open(&environment.directory(), "events", &[SCHEMA])?;
-        let arrived = Arc::new(Notify::new());
-        let deliverer = deliver::Deliverer::new(environment.clone(), database.clone(), Arc::clone(&arrived));
-        Ok(Self { environment, database, deliverer, arrived })
+        let file = ServiceFile::open(environment, "events", &[SCHEMA, SCHEDULES])?;
+        let deliverer = Deliverer::new(deliver::Courier { file: file.clone() });
+        Ok(Self { file, deliverer })
     }
 
     /// The door for parts of this process that emit events.
     pub fn sink(&self) -> EventSink {
-        EventSink::new(self.database.clone(), self.environment.clone(), Arc::clone(&self.arrived))
-    }
-
-    fn call(&self, context: &CallContext) -> Call {
-        let now_ms = self.environment.now().as_millisecond();
-        Call { account: context.account.clone(), region: context.region.clone(), now_ms }
+        EventSink::new(self.file.clone(), self.deliverer.bell())
     }
 
     async fn change(
         &self,
         context: &CallContext,
         request: &ServiceRequest,
-        job: Job,
+        job: Job<Value>,
     ) -> Result<Value, ServiceError> {
-        let (call, input) = (self.call(context), request.json()?.clone());
-        let run = move |connection: &Connection| job(connection, &call, &input);
-        once(&self.database, context, self.environment.now(), run).await
+        self.file.change(context, request.json()?.clone(), job).await
     }
 
-    fn query(
+    /// As [`Events::change`], where the change may be something to deliver.
+    async fn ring(
         &self,
         context: &CallContext,
         request: &ServiceRequest,
-        job: Job,
+        job: Job<Value>,
     ) -> Result<Value, ServiceError> {
-        let (call, input) = (self.call(context), request.json()?);
-        self.database.read(|connection| job(connection, &call, input))
+        let answer = self.change(context, request, job).await;
+        self.deliverer.bell().notify_one();
+        answer
+    }
+
+    async fn query(
+        &self,
+        context: &CallContext,
+        request: &ServiceRequest,
+        job: Job<Value>,
+    ) -> Result<Value, ServiceError> {
+        self.file.query(context, request.json()?.clone(), job).await
     }
 
     async fn dispatch(&self, context: &CallContext, request: &ServiceRequest) -> Result<Value, ServiceError> {
         match request.operation.as_str() {
-            "PutEvents" => {
-                let answer = self.change(context, request, put::put_events).await;
-                self.arrived.notify_one();
-                answer
-            }
-            "PutRule" => self.change(context, request, rules::put).await,
+            "PutEvents" => self.ring(context, request, put::put_events).await,
+            "PutRule" => self.ring(context, request, rules::put).await,
             "DeleteRule" => self.change(context, request, rules::delete).await,
-            "EnableRule" => self.change(context, request, rules::enable).await,
+            "EnableRule" => self.ring(context, request, rules::enable).await,
             "DisableRule" => self.change(context, request, rules::disable).await,
-            "DescribeRule" => self.query(context, request, rules::describe),
-            "ListRules" => self.query(context, request, rules::list),
+            "DescribeRule" => self.query(context, request, rules::describe).await,
+            "ListRules" => self.query(context, request, rules::list).await,
             "PutTargets" => self.change(context, request, targets::put).await,
             "RemoveTargets" => self.change(context, request, targets::remove).await,
-            "ListTargetsByRule" => self.query(context, request, targets::list),
-            "ListRuleNamesByTarget" => self.query(context, request, targets::rule_names),
+            "ListTargetsByRule" => self.query(context, request, targets::list).await,
+            "ListRuleNamesByTarget" => self.query(context, request, targets::rule_names).await,
             "CreateEventBus" => self.change(context, request, rules::create_bus).await,
             "DeleteEventBus" => self.change(context, request, rules::delete_bus).await,
-            "DescribeEventBus" => self.query(context, request, rules::describe_bus),
-            "ListEventBuses" => self.query(context, request, rules::list_buses),
+            "DescribeEventBus" => self.query(context, request, rules::describe_bus).await,
+            "ListEventBuses" => self.query(context, request, rules::list_buses).await,
             "TagResource" => self.change(context, request, rules::tag).await,
             "UntagResource" => self.change(context, request, rules::untag).await,
-            "ListTagsForResource" => self.query(context, request, rules::tags),
+            "ListTagsForResource" => self.query(context, request, rules::tags).await,
             "TestEventPattern" => test_pattern(request.json()?),
             operation => Err(ServiceError::unsupported("events", operation)),
         }
@@ -150,7 +140,7 @@ impl Service for Events {
 
     fn access(&self, context: &CallContext, request: &ServiceRequest) -> Vec<Access> {
         let action = format!("events:{}", request.operation);
-        let call = self.call(context);
+        let call = self.file.call(context);
         let bus = request.json_str("EventBusName").map_or("default", bus_name);
         let resource = match request.operation.as_str() {
             "PutEvents" => return put::access(&call, request),

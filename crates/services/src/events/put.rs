@@ -2,7 +2,8 @@
 
 use super::envelope::build;
 use super::rules::has_bus;
-use super::{Call, bus_name, pattern_of, text, validation};
+use super::{bus_name, pattern_of, text, validation};
+use crate::service_file::Call;
 use crate::wire::{Access, ServiceError, ServiceRequest};
 use rusqlite::{Connection, params};
 use serde_json::{Value, json};
@@ -99,8 +100,7 @@ pub(super) fn owe(
     bus: &str,
     event: &Value,
 ) -> Result<(), ServiceError> {
-    let sql =
-        "SELECT id, name, pattern FROM rules WHERE account = ?1 AND region = ?2 AND bus = ?3 AND enabled = 1";
+    let sql = "SELECT id, name, pattern FROM rules WHERE account = ?1 AND region = ?2 AND bus = ?3 AND enabled = 1 AND pattern <> ''";
     let mut rules = connection.prepare_cached(sql)?;
     let mut rows = rules.query(params![call.account, call.region, bus])?;
     let text = event.to_string();
@@ -111,8 +111,8 @@ pub(super) fn owe(
             continue;
         }
         let arn = call.rule_arn(bus, &row.get::<_, String>(1)?);
-        let sql = "INSERT INTO deliveries(rule_arn, target, event, due)
-                   SELECT ?1, target, ?2, ?3 FROM targets WHERE rule_id = ?4";
+        let sql = "INSERT INTO deliveries(rule_arn, target, event, due, since)
+                   SELECT ?1, target, ?2, ?3, ?3 FROM targets WHERE rule_id = ?4";
         connection.prepare_cached(sql)?.execute(params![arn, text, call.now_ms, row.get::<_, i64>(0)?])?;
     }
     Ok(())

@@ -1,6 +1,7 @@
 //! Buses and rules, and their tags.
 
-use super::{Call, bus_name, pattern_of, required, text, validation};
+use super::{bus_name, pattern_of, required, schedules, text, validation};
+use crate::service_file::Call;
 use crate::wire::ServiceError;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde_json::{Map, Value, json};
@@ -57,13 +58,16 @@ pub(super) fn put(connection: &Connection, call: &Call, input: &Value) -> Result
     let name = required(input, "Name")?;
     valid_name(name, "name", 64)?;
     let bus = bus(connection, call, input)?;
-    if text(input, "ScheduleExpression").is_some_and(|expression| !expression.is_empty()) {
-        let message = "Rules with a ScheduleExpression are not implemented by this server.";
-        return Err(ServiceError::new(501, "UnsupportedOperationException", message));
+    let given = |member: &str| text(input, member).filter(|text| !text.is_empty());
+    let (pattern, schedule) = (given("EventPattern"), given("ScheduleExpression"));
+    if pattern.is_none() && schedule.is_none() {
+        return Err(validation("Parameter(s) EventPattern or ScheduleExpression must be specified."));
     }
-    let pattern = text(input, "EventPattern")
-        .ok_or_else(|| validation("Parameter(s) EventPattern or ScheduleExpression must be specified."))?;
-    pattern_of(pattern)?;
+    pattern.map_or(Ok(()), |pattern| pattern_of(pattern).map(drop))?;
+    schedule.map_or(Ok(()), schedules::check)?;
+    if schedule.is_some() && bus != "default" {
+        return Err(validation("ScheduleExpression is supported only on the default event bus."));
+    }
     let enabled = match text(input, "State").unwrap_or("ENABLED") {
         "ENABLED" | "ENABLED_WITH_ALL_CLOUDTRAIL_MANAGEMENT_EVENTS" => true,
         "DISABLED" => false,
@@ -81,14 +85,30 @@ pub(super) fn put(connection: &Connection, call: &Call, input: &Value) -> Result
         let message = "The requested resource exceeds the maximum number allowed.";
         return Err(ServiceError::client("LimitExceededException", message));
     }
-    let sql = "INSERT INTO rules(account, region, bus, name, pattern, enabled, description, role, tags)
-               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) ON CONFLICT(account, region, bus, name) DO UPDATE SET
-               pattern = ?5, enabled = ?6, description = ?7, role = ?8";
     let (description, role) = (text(input, "Description"), text(input, "RoleArn"));
     let tags = Value::Object(given_tags(input)).to_string();
+    let next = schedule.filter(|_| enabled).and_then(|schedule| schedules::first(schedule, call.now_ms));
+    // A schedule that stays what it was neither forgets nor repeats a firing.
+    let sql = "INSERT INTO rules(account, region, bus, name, pattern, enabled, description, role, tags, schedule, next)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11) ON CONFLICT(account, region, bus, name) DO UPDATE SET
+               next = CASE WHEN schedule IS ?10 AND enabled AND ?6 THEN next ELSE ?11 END,
+               pattern = ?5, enabled = ?6, description = ?7, role = ?8, schedule = ?10";
+    let pattern = pattern.unwrap_or("");
     connection.execute(
         sql,
-        params![call.account, call.region, bus, name, pattern, enabled, description, role, tags],
+        params![
+            call.account,
+            call.region,
+            bus,
+            name,
+            pattern,
+            enabled,
+            description,
+            role,
+            tags,
+            schedule,
+            next
+        ],
     )?;
     Ok(json!({"RuleArn": call.rule_arn(bus, name)}))
 }
@@ -112,7 +132,14 @@ fn set_state(
     enabled: bool,
 ) -> Result<Value, ServiceError> {
     let id = find(connection, call, bus(connection, call, input)?, required(input, "Name")?)?;
-    connection.execute("UPDATE rules SET enabled = ?2 WHERE id = ?1", params![id, enabled])?;
+    let sql = "SELECT schedule, enabled FROM rules WHERE id = ?1";
+    let (schedule, was_enabled): (Option<String>, bool) =
+        connection.query_row(sql, [id], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    if enabled != was_enabled {
+        let next = schedule.filter(|_| enabled).and_then(|schedule| schedules::first(&schedule, call.now_ms));
+        let sql = "UPDATE rules SET enabled = ?2, next = ?3 WHERE id = ?1";
+        connection.execute(sql, params![id, enabled, next])?;
+    }
     Ok(Value::Null)
 }
 
@@ -124,15 +151,16 @@ pub(super) fn disable(connection: &Connection, call: &Call, input: &Value) -> Re
     set_state(connection, call, input, false)
 }
 
-const COLUMNS: &str = "name, bus, pattern, enabled, description, role";
+const COLUMNS: &str = "name, bus, pattern, enabled, description, role, schedule";
 
 fn shown(call: &Call, row: &Row<'_>) -> rusqlite::Result<Value> {
     let (name, bus): (String, String) = (row.get(0)?, row.get(1)?);
     let state = if row.get(3)? { "ENABLED" } else { "DISABLED" };
-    let mut rule = json!({"Name": name, "Arn": call.rule_arn(&bus, &name), "EventPattern": row.get::<_, String>(2)?,
-                          "State": state, "EventBusName": bus});
-    for (column, member) in [(4, "Description"), (5, "RoleArn")] {
-        if let Some(text) = row.get::<_, Option<String>>(column)? {
+    let mut rule =
+        json!({"Name": name, "Arn": call.rule_arn(&bus, &name), "State": state, "EventBusName": bus});
+    let members = [(2, "EventPattern"), (4, "Description"), (5, "RoleArn"), (6, "ScheduleExpression")];
+    for (column, member) in members {
+        if let Some(text) = row.get::<_, Option<String>>(column)?.filter(|text| !text.is_empty()) {
             rule[member] = json!(text);
         }
     }

@@ -1,10 +1,9 @@
 //! The in-process door: the engine's status events and those of other services, with sources of AWS's own.
 
-use super::Call;
 use super::envelope::build;
 use super::put::owe;
-use crate::environment::Environment;
-use crate::storage::{Database, advance, watermark};
+use crate::service_file::{Call, ServiceFile};
+use crate::storage::{advance, watermark};
 use crate::wire::ServiceError;
 use rusqlite::Connection;
 use serde_json::Value;
@@ -42,21 +41,20 @@ pub struct PlacedEvent {
 /// Puts events from inside the process. Cheap to clone.
 #[derive(Clone)]
 pub struct EventSink {
-    database: Database,
-    environment: Environment,
+    file: ServiceFile,
     arrived: Arc<Notify>,
 }
 
 impl EventSink {
-    pub(super) fn new(database: Database, environment: Environment, arrived: Arc<Notify>) -> Self {
-        Self { database, environment, arrived }
+    pub(super) fn new(file: ServiceFile, arrived: Arc<Notify>) -> Self {
+        Self { file, arrived }
     }
 
     /// Puts events on the default bus; what they owe to targets is on disk when this returns.
     pub async fn put(&self, account: &str, region: &str, events: Vec<Event>) -> Result<(), ServiceError> {
-        let now_ms = self.environment.now().as_millisecond();
-        let call = Call { account: account.to_owned(), region: region.to_owned(), now_ms };
-        let put = self.database.write(move |connection| -> Result<(), ServiceError> {
+        let now_ms = self.file.environment.now().as_millisecond();
+        let call = Call::own(account, region, now_ms);
+        let put = self.file.database.write(move |connection| -> Result<(), ServiceError> {
             for event in events {
                 put_one(connection, &call, event)?;
             }
@@ -70,13 +68,13 @@ impl EventSink {
     /// Puts a page of events in one transaction, without those that this reader brought before.
     pub async fn put_page(&self, reader: &str, mut events: Vec<PlacedEvent>) -> Result<(), ServiceError> {
         let Some(last) = events.iter().map(|event| event.position).max() else { return Ok(()) };
-        let now_ms = self.environment.now().as_millisecond();
+        let now_ms = self.file.environment.now().as_millisecond();
         let reader = reader.to_owned();
-        let put = self.database.write(move |connection| -> Result<(), ServiceError> {
+        let put = self.file.database.write(move |connection| -> Result<(), ServiceError> {
             let known = watermark(connection, &reader)?;
             events.retain(|event| event.position > known);
             for PlacedEvent { account, region, event, .. } in events {
-                put_one(connection, &Call { account, region, now_ms }, event)?;
+                put_one(connection, &Call::own(&account, &region, now_ms), event)?;
             }
             advance(connection, &reader, last)?;
             Ok(())

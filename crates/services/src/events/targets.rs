@@ -1,7 +1,8 @@
 //! Targets of rules.
 
 use super::rules::{bus, find, paged};
-use super::{Call, required, text, validation};
+use super::{required, text, validation};
+use crate::service_file::Call;
 use crate::wire::{Access, ServiceError, ServiceRequest};
 use rusqlite::{Connection, params};
 use serde_json::{Value, json};

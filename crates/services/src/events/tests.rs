@@ -1,12 +1,12 @@
 //! EventBridge through the front, with a log group as the witness.
 
-use super::{Event, StartExecution};
+use super::Event;
+use crate::configuration::Enforce;
+use crate::fixture::{ACCOUNT, Fixture, role_arn};
 use crate::wire::{CallContext, Principal, ServiceError, ServiceRequest};
 use crate::{Services, ServicesConfig};
 use serde_json::{Value, json};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::sync::mpsc;
 
 fn context() -> CallContext {
     CallContext::of(Principal::Root { account: "123456789012".to_owned() }, "eu-west-1")
@@ -57,21 +57,15 @@ async fn a_matching_event_reaches_its_targets() {
 }
 
 #[tokio::test]
-async fn a_status_event_starts_an_execution() {
-    let directory = tempfile::tempdir().expect("directory");
-    let services = Services::open(ServicesConfig::new(directory.path())).expect("open");
-    let (started, mut starts) = mpsc::unbounded_channel();
-    let start: StartExecution = Arc::new(move |context, arn, _, input| {
-        let sent = started.send((context.source_arn, arn, input));
-        Box::pin(async move { sent.map_err(ServiceError::internal) })
-    });
-    services.environment().set_start_execution(start);
+async fn a_status_event_starts_an_execution_in_the_name_of_the_targets_role() {
+    let fixture = Fixture::open(Enforce::Log);
+    let mut calls = fixture.sdk_calls([]);
     let rule = json!({"Name": "failed", "EventPattern": r#"{"source":["aws.states"],"detail":{"status":["FAILED"]}}"#});
-    call(&services, "events", "PutRule", rule).await.expect("rule");
-    let machine = "arn:aws:states:eu-west-1:123456789012:stateMachine:repair";
+    fixture.json("events", "PutRule", rule).await.expect("rule");
+    let machine = "arn:aws:states:us-east-1:000000000000:stateMachine:repair";
     let target = json!({"Rule": "failed", "Targets": [{"Id": "1", "Arn": machine, "Input": "{}",
-        "RoleArn": "arn:aws:iam::123456789012:role/r"}]});
-    call(&services, "events", "PutTargets", target).await.expect("targets");
+        "RoleArn": role_arn("r")}]});
+    fixture.json("events", "PutTargets", target).await.expect("targets");
     let event = Event {
         source: "aws.states".to_owned(),
         detail_type: "Step Functions Execution Status Change".to_owned(),
@@ -79,11 +73,47 @@ async fn a_status_event_starts_an_execution() {
         resources: Vec::new(),
         detail: json!({"status": "FAILED"}),
     };
-    let sink = services.environment().events().expect("events");
-    sink.put("123456789012", "eu-west-1", vec![event]).await.expect("put");
-    let rule_arn = "arn:aws:events:eu-west-1:123456789012:rule/failed".to_owned();
-    assert_eq!(starts.recv().await, Some((Some(rule_arn), machine.to_owned(), "{}".to_owned())));
-    services.shutdown().await;
+    let sink = fixture.services.environment().events().expect("events");
+    sink.put(ACCOUNT, "us-east-1", vec![event]).await.expect("put");
+    let (context, call) = calls.recv().await.expect("a call");
+    assert_eq!(context.source_arn.as_deref(), Some("arn:aws:events:us-east-1:000000000000:rule/failed"));
+    assert_eq!(context.principal.identity(), role_arn("r"));
+    assert_eq!((call.service.as_str(), call.action.as_str()), ("sfn", "startExecution"));
+    assert_eq!(call.parameters["stateMachineArn"], machine);
+    assert_eq!(call.parameters["input"], "{}");
+    fixture.services.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_rule_with_a_schedule_makes_events_in_utc_and_makes_up_for_a_restart() {
+    let fixture = Fixture::open(Enforce::Log);
+    fixture.set_time("2027-01-15T08:00:30Z");
+    fixture.json("sqs", "CreateQueue", json!({"QueueName": "q"})).await.expect("queue");
+    let targets = |rule: &str| {
+        let arn = "arn:aws:sqs:us-east-1:000000000000:q";
+        json!({"Rule": rule, "Targets": [{"Id": "1", "Arn": arn, "RoleArn": role_arn("r"), "InputPath": "$.time"}]})
+    };
+    for (rule, expression) in [("cron", "cron(0 9-10 * * ? *)"), ("rate", "rate(90 minutes)")] {
+        let input = json!({"Name": rule, "ScheduleExpression": expression});
+        fixture.json("events", "PutRule", input).await.expect("rule");
+        fixture.json("events", "PutTargets", targets(rule)).await.expect("targets");
+    }
+    let shown = fixture.json("events", "DescribeRule", json!({"Name": "rate"})).await.expect("rule");
+    assert_eq!(shown["ScheduleExpression"], "rate(90 minutes)");
+    assert_eq!(shown.get("EventPattern"), None);
+    fixture.services.shutdown().await;
+    fixture.set_time("2027-01-15T10:30:00Z");
+    let fixture = fixture.reopened().await;
+    let mut times = Vec::new();
+    for _ in 0..3 {
+        let input = json!({"QueueUrl": format!("http://localhost:4566/{ACCOUNT}/q"), "WaitTimeSeconds": 20});
+        let answer = fixture.json("sqs", "ReceiveMessage", input).await.expect("receive");
+        times.push(answer["Messages"][0]["Body"].as_str().expect("a message").to_owned());
+    }
+    times.sort();
+    let expected = ["2027-01-15T09:00:00Z", "2027-01-15T09:30:30Z", "2027-01-15T10:00:00Z"];
+    assert_eq!(times, expected.map(|time| format!("\"{time}\"")));
+    fixture.services.shutdown().await;
 }
 
 #[tokio::test]
@@ -97,6 +127,16 @@ async fn errors_have_the_words_of_aws() {
             "ResourceNotFoundException: Rule r does not exist on EventBus default.",
         ),
         ("ListRules", json!({"EventBusName": "b"}), "ResourceNotFoundException: Event bus b does not exist."),
+        (
+            "PutRule",
+            json!({"Name": "r"}),
+            "ValidationException: Parameter(s) EventPattern or ScheduleExpression must be specified.",
+        ),
+        (
+            "PutRule",
+            json!({"Name": "r", "ScheduleExpression": "rate(1 minutes)"}),
+            "ValidationException: Parameter ScheduleExpression is not valid.",
+        ),
         (
             "PutRule",
             json!({"Name": "r", "EventPattern": "{\"a\": 1}"}),

@@ -23,13 +23,14 @@ use crate::storage::{Database, StorageError};
 use remembered::Remembered;
 use rusqlite::Connection;
 use std::future::Future;
+use std::sync::Arc;
 
 /// Users, roles, policies and credentials.
 pub struct Iam {
     database: Database,
     account: String,
     enforce: Enforce,
-    clock: Clock,
+    clock: Arc<dyn Clock>,
     remembered: Remembered,
 }
 

@@ -274,7 +274,7 @@ impl Iam {
     }
 
     async fn issue(&self, principal: Principal, seconds: i64) -> Result<Credentials, AccessError> {
-        let now = (self.clock)();
+        let now = self.clock.now();
         // Whole seconds, as STS shows them and as they are stored.
         let expiration = Timestamp::from_second(now.as_second().saturating_add(seconds))
             .map_err(|error| AccessError::Storage(error.to_string()))?;

@@ -55,6 +55,11 @@ impl LogWriter {
         Arc::new(Self { lines: OnceLock::new(), environment })
     }
 
+    /// The time that lines bear: that of the services, whatever the machine's clock shows.
+    pub fn now_ms(&self) -> i64 {
+        self.environment.now().as_millisecond()
+    }
+
     /// Takes one line; waits while the queue is full.
     pub async fn put(&self, stream: &Arc<LogStream>, at_ms: i64, text: String) {
         let line = Message::Line { stream: Arc::clone(stream), at_ms, text };

@@ -176,7 +176,7 @@ impl Pools {
         let workers = idle.get_mut(key)?;
         // The one used last: the others can grow old and end.
         while let Some(worker) = workers.pop() {
-            if worker.is_fit(timeout) {
+            if worker.is_fit(timeout, self.environment.now()) {
                 return Some(worker);
             }
             worker.running.kill();
@@ -273,7 +273,7 @@ impl Pools {
         };
         let (api, address, listening) =
             RuntimeApi::open(request, plan.uid).await.map_err(ServiceError::internal)?;
-        let date = Timestamp::now().strftime("%Y/%m/%d");
+        let date = self.environment.now().strftime("%Y/%m/%d");
         let stream = format!("{date}/[{}]{token}", plan.version.version);
         let log = WorkerLog {
             writer: Arc::clone(&self.logs),

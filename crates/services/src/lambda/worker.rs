@@ -83,7 +83,7 @@ impl WorkerLog {
                 tail.drain(..cut);
             }
         }
-        self.writer.put(&self.stream, Timestamp::now().as_millisecond(), text).await;
+        self.writer.put(&self.stream, self.writer.now_ms(), text).await;
     }
 
     fn take_tail(&self) -> String {
@@ -105,9 +105,9 @@ impl CharBoundary for String {
 }
 
 impl Worker {
-    /// Whether it can still take an invocation of this timeout.
-    pub fn is_fit(&self, timeout: Duration) -> bool {
-        let until = Timestamp::now() + timeout + Duration::from_secs(60);
+    /// Whether it can still take an invocation of this timeout at this time.
+    pub fn is_fit(&self, timeout: Duration, now: Timestamp) -> bool {
+        let until = now + timeout + Duration::from_secs(60);
         self.running.exited().is_none() && self.credentials_until.is_none_or(|end| end > until)
     }
 

@@ -15,15 +15,14 @@ mod streams;
 pub use pattern::Pattern;
 pub use sink::{LogLine, LogSink};
 
+use crate::background::Background;
 use crate::environment::Environment;
-use crate::once::once;
-use crate::storage::{Database, StorageError};
+use crate::service_file::{Call, ServiceFile};
+use crate::storage::StorageError;
 use crate::wire::{Access, BoxFuture, CallContext, Service, ServiceError, ServiceRequest, ServiceResponse};
 use input::Input;
 use rusqlite::Connection;
 use serde_json::Value;
-use std::sync::Mutex;
-use tokio::task::JoinHandle;
 
 const SCHEMA: &str = "
 CREATE TABLE groups(
@@ -47,36 +46,25 @@ CREATE TABLE resource_policies(
 
 /// See the module.
 pub struct Logs {
-    environment: Environment,
-    database: Database,
+    file: ServiceFile,
     sink: LogSink,
-    retention: Mutex<Option<JoinHandle<()>>>,
-}
-
-/// One call: who, where, when.
-#[derive(Clone)]
-struct Call {
-    account: String,
-    region: String,
-    now_ms: i64,
+    retention: Background,
 }
 
 impl Call {
-    fn of(context: &CallContext, now_ms: i64) -> Self {
-        Self { account: context.account.clone(), region: context.region.clone(), now_ms }
-    }
-
     fn group_arn(&self, group: &str) -> String {
-        format!("arn:aws:logs:{}:{}:log-group:{group}", self.region, self.account)
+        self.arn("logs", &format!("log-group:{group}"))
     }
 }
+
+type Job = fn(&Connection, &Call, Input<'_>) -> Result<Value, ServiceError>;
 
 impl Logs {
     /// Opens `logs.db`.
     pub fn open(environment: Environment) -> Result<Self, StorageError> {
-        let database = Database::open(&environment.directory(), "logs", &[SCHEMA])?;
-        let sink = LogSink::new(database.clone(), environment.clone());
-        Ok(Self { environment, database, sink, retention: Mutex::default() })
+        let file = ServiceFile::open(environment, "logs", &[SCHEMA])?;
+        let sink = LogSink::new(file.clone());
+        Ok(Self { file, sink, retention: Background::default() })
     }
 
     /// The door for services of this process that write logs.
@@ -88,27 +76,24 @@ impl Logs {
         &self,
         context: &CallContext,
         request: &ServiceRequest,
-        job: fn(&Connection, &Call, Input<'_>) -> Result<Value, ServiceError>,
+        job: Job,
     ) -> Result<ServiceResponse, ServiceError> {
-        let now = self.environment.now();
-        let call = Call::of(context, now.as_millisecond());
-        let input = request.json()?.clone();
-        let run = move |connection: &Connection| job(connection, &call, Input::new(&input));
-        once(&self.database, context, now, run).await.map(answer)
+        let run = move |connection: &Connection, call: &Call, input: &Value| {
+            job(connection, call, Input::new(input))
+        };
+        self.file.change(context, request.json()?.clone(), run).await.map(answer)
     }
 
     async fn query(
         &self,
         context: &CallContext,
         request: &ServiceRequest,
-        job: fn(&Connection, &Call, Input<'_>) -> Result<Value, ServiceError>,
+        job: Job,
     ) -> Result<ServiceResponse, ServiceError> {
-        let call = Call::of(context, self.environment.now().as_millisecond());
-        let input = request.json()?.clone();
-        let database = self.database.clone();
-        // Off the async threads: a page of FilterLogEvents may read thousands of rows.
-        let run = move || database.read(|connection| job(connection, &call, Input::new(&input)));
-        tokio::task::spawn_blocking(run).await.map_err(ServiceError::internal)?.map(answer)
+        let run = move |connection: &Connection, call: &Call, input: &Value| {
+            job(connection, call, Input::new(input))
+        };
+        self.file.query(context, request.json()?.clone(), run).await.map(answer)
     }
 }
 
@@ -171,17 +156,11 @@ impl Service for Logs {
     }
 
     fn start(&self) {
-        let task = tokio::spawn(retention::keep(self.database.clone(), self.environment.clone()));
-        *self.retention.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = Some(task);
+        self.retention.start(retention::keep(self.file.clone()));
     }
 
     fn shutdown(&self) -> BoxFuture<'_, ()> {
-        Box::pin(async {
-            let task = self.retention.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).take();
-            if let Some(task) = task {
-                task.abort();
-            }
-        })
+        Box::pin(self.retention.stop())
     }
 }
 

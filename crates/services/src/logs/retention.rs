@@ -1,8 +1,7 @@
 //! Deletes in the background what retention or a deletion has condemned, a few hundred events a transaction, so that no
 //! writer waits long.
 
-use crate::environment::Environment;
-use crate::storage::Database;
+use crate::service_file::ServiceFile;
 use crate::wire::ServiceError;
 use rusqlite::{Connection, OptionalExtension, params};
 use std::time::Duration;
@@ -12,16 +11,17 @@ const PAUSE: Duration = Duration::from_secs(30);
 const DAY_MS: i64 = 24 * 3600 * 1000;
 
 /// Runs until it is aborted.
-pub(super) async fn keep(database: Database, environment: Environment) {
+pub(super) async fn keep(file: ServiceFile) {
+    let ServiceFile { environment, database } = file;
     loop {
         let now_ms = environment.now().as_millisecond();
         let more = database.write(move |connection| sweep(connection, now_ms)).await;
         match more {
             Ok(true) => tokio::task::yield_now().await,
-            Ok(false) => tokio::time::sleep(PAUSE).await,
+            Ok(false) => environment.sleep(PAUSE).await,
             Err(error) => {
                 tracing::warn!(%error, "log retention failed");
-                tokio::time::sleep(PAUSE).await;
+                environment.sleep(PAUSE).await;
             }
         }
     }

@@ -6,8 +6,8 @@ use super::Call;
 use super::events::{EVENT_OVERHEAD_BYTES, append};
 use super::groups::{Insert, insert_group};
 use super::{groups, streams};
-use crate::environment::Environment;
-use crate::storage::{Database, advance, watermark};
+use crate::service_file::ServiceFile;
+use crate::storage::{advance, watermark};
 use crate::wire::ServiceError;
 use rusqlite::Connection;
 
@@ -35,13 +35,12 @@ pub struct LogLine {
 /// Writes log events from inside the process. Cheap to clone.
 #[derive(Clone)]
 pub struct LogSink {
-    database: Database,
-    environment: Environment,
+    file: ServiceFile,
 }
 
 impl LogSink {
-    pub(super) fn new(database: Database, environment: Environment) -> Self {
-        Self { database, environment }
+    pub(super) fn new(file: ServiceFile) -> Self {
+        Self { file }
     }
 
     /// Stores events (milliseconds of the epoch, message); they are on disk when this returns.
@@ -59,10 +58,11 @@ impl LogSink {
         for (_, message) in &mut events {
             cut(message);
         }
-        let now_ms = self.environment.now().as_millisecond();
-        let call = Call { account: account.to_owned(), region: region.to_owned(), now_ms };
+        let now_ms = self.file.environment.now().as_millisecond();
+        let call = Call::own(account, region, now_ms);
         let (group, stream) = (group.to_owned(), stream.to_owned());
-        self.database
+        self.file
+            .database
             .write(move |connection| {
                 let (group_id, stream_id) = place(connection, &call, &group, &stream)?;
                 let events: Vec<(i64, &str)> =
@@ -76,16 +76,16 @@ impl LogSink {
     pub async fn put_page(&self, reader: &str, mut lines: Vec<LogLine>) -> Result<(), ServiceError> {
         let Some(last) = lines.iter().map(|line| line.position).max() else { return Ok(()) };
         lines.iter_mut().for_each(|line| cut(&mut line.message));
-        let now_ms = self.environment.now().as_millisecond();
+        let now_ms = self.file.environment.now().as_millisecond();
         let reader = reader.to_owned();
-        self.database
+        self.file
+            .database
             .write(move |connection| {
                 let known = watermark(connection, &reader)?;
                 lines.retain(|line| line.position > known);
                 lines.sort_by(|one, other| place_of(one).cmp(&place_of(other)));
                 for lines in lines.chunk_by(|one, other| place_of(one) == place_of(other)) {
-                    let call =
-                        Call { account: lines[0].account.clone(), region: lines[0].region.clone(), now_ms };
+                    let call = Call::own(&lines[0].account, &lines[0].region, now_ms);
                     let (group_id, stream_id) = place(connection, &call, &lines[0].group, &lines[0].stream)?;
                     let events: Vec<(i64, &str)> =
                         lines.iter().map(|line| (line.at_ms, line.message.as_str())).collect();

@@ -1,8 +1,8 @@
 //! Deliveries to HTTP endpoints. Without TLS: `https` is refused when it subscribes.
 
 use super::envelope::Published;
-use super::outcome::Outcome;
 use super::row::Subscription;
+use crate::delivery::Outcome;
 use bytes::Bytes;
 use http::{Request, StatusCode};
 use http_body_util::Full;

@@ -4,9 +4,9 @@
 //! arrive twice after a crash, as with AWS.
 
 use super::envelope::Published;
-use super::outcome::Outcome;
 use super::row::Subscription;
 use super::smtp;
+use crate::delivery::Outcome;
 use crate::environment::Environment;
 use base64::Engine;
 use serde_json::Value;

@@ -12,9 +12,9 @@ mod deliver;
 mod envelope;
 mod http_post;
 mod mail;
-mod outcome;
 mod publish;
 mod refusal;
+mod retry;
 mod row;
 mod smtp;
 mod subscriptions;
@@ -22,19 +22,17 @@ mod subscriptions;
 mod tests;
 mod topics;
 
+use crate::delivery::Deliverer;
 use crate::environment::Environment;
-use crate::once::once;
-use crate::storage::{Database, StorageError};
+use crate::service_file::{Call, Job, ServiceFile};
+use crate::storage::StorageError;
 use crate::wire::{
     Access, BoxFuture, CallContext, Form, Principal, Service, ServiceError, ServiceRequest, ServiceResponse,
     Xml,
 };
 use refusal::invalid;
 use row::TopicArn;
-use rusqlite::Connection;
 use serde_json::{Value, json};
-use std::sync::Arc;
-use tokio::sync::Notify;
 
 const SCHEMA: &str = "
 CREATE TABLE topics(
@@ -63,62 +61,34 @@ const NAMESPACE: &str = "http://sns.amazonaws.com/doc/2010-03-31/";
 
 /// See the module.
 pub struct Sns {
-    environment: Environment,
-    database: Database,
-    deliverer: deliver::Deliverer,
-    arrived: Arc<Notify>,
+    file: ServiceFile,
+    deliverer: Deliverer<deliver::Courier>,
 }
-
-/// One call: who, where, when, at which URL.
-#[derive(Clone)]
-struct Call {
-    account: String,
-    region: String,
-    owner: String,
-    now_ms: i64,
-    endpoint: String,
-}
-
-type Job = fn(&Connection, &Call, &Form) -> Result<Value, ServiceError>;
 
 impl Sns {
     /// Opens `sns.db`.
     pub fn open(environment: Environment) -> Result<Self, StorageError> {
-        let database = Database::open(&environment.directory(), "sns", &[SCHEMA])?;
-        let arrived = Arc::new(Notify::new());
-        let deliverer = deliver::Deliverer::new(environment.clone(), database.clone(), Arc::clone(&arrived));
-        Ok(Self { environment, database, deliverer, arrived })
-    }
-
-    fn call(&self, context: &CallContext) -> Call {
-        Call {
-            account: context.account.clone(),
-            region: context.region.clone(),
-            owner: context.principal.account().to_owned(),
-            now_ms: self.environment.now().as_millisecond(),
-            endpoint: self.environment.endpoint(),
-        }
+        let file = ServiceFile::open(environment, "sns", &[SCHEMA])?;
+        let deliverer = Deliverer::new(deliver::Courier::new(file.clone()));
+        Ok(Self { file, deliverer })
     }
 
     async fn change(
         &self,
         context: &CallContext,
         request: &ServiceRequest,
-        job: Job,
+        job: Job<Form>,
     ) -> Result<Value, ServiceError> {
-        let (call, form) = (self.call(context), request.form().clone());
-        let run = move |connection: &Connection| job(connection, &call, &form);
-        once(&self.database, context, self.environment.now(), run).await
+        self.file.change(context, request.form().clone(), job).await
     }
 
-    fn query(
+    async fn query(
         &self,
         context: &CallContext,
         request: &ServiceRequest,
-        job: Job,
+        job: Job<Form>,
     ) -> Result<Value, ServiceError> {
-        let call = self.call(context);
-        self.database.read(|connection| job(connection, &call, request.form()))
+        self.file.query(context, request.form().clone(), job).await
     }
 
     async fn dispatch(&self, context: &CallContext, request: &ServiceRequest) -> Result<Value, ServiceError> {
@@ -127,18 +97,18 @@ impl Sns {
             "PublishBatch" => self.published(self.change(context, request, publish::publish_batch).await),
             "CreateTopic" => self.change(context, request, topics::create).await,
             "DeleteTopic" => self.change(context, request, topics::delete).await,
-            "ListTopics" => self.query(context, request, topics::list),
-            "GetTopicAttributes" => self.query(context, request, topics::attributes),
+            "ListTopics" => self.query(context, request, topics::list).await,
+            "GetTopicAttributes" => self.query(context, request, topics::attributes).await,
             "SetTopicAttributes" => self.change(context, request, topics::set_attribute).await,
             "TagResource" => self.change(context, request, topics::tag).await,
             "UntagResource" => self.change(context, request, topics::untag).await,
-            "ListTagsForResource" => self.query(context, request, topics::tags),
+            "ListTagsForResource" => self.query(context, request, topics::tags).await,
             "Subscribe" => self.published(self.change(context, request, subscriptions::subscribe).await),
             "ConfirmSubscription" => self.change(context, request, subscriptions::confirm).await,
             "Unsubscribe" => self.change(context, request, subscriptions::unsubscribe).await,
-            "ListSubscriptions" => self.query(context, request, subscriptions::list),
-            "ListSubscriptionsByTopic" => self.query(context, request, subscriptions::list_by_topic),
-            "GetSubscriptionAttributes" => self.query(context, request, subscriptions::attributes),
+            "ListSubscriptions" => self.query(context, request, subscriptions::list).await,
+            "ListSubscriptionsByTopic" => self.query(context, request, subscriptions::list_by_topic).await,
+            "GetSubscriptionAttributes" => self.query(context, request, subscriptions::attributes).await,
             "SetSubscriptionAttributes" => self.change(context, request, subscriptions::set_attribute).await,
             operation => Err(ServiceError::unsupported("sns", operation)),
         }
@@ -146,15 +116,17 @@ impl Sns {
 
     /// Wakes the deliverer for what has just been committed.
     fn published(&self, answer: Result<Value, ServiceError>) -> Result<Value, ServiceError> {
-        self.arrived.notify_one();
+        self.deliverer.bell().notify_one();
         answer
     }
 
     fn topic_policy(&self, arn: &str) -> Option<Value> {
         let arn = TopicArn::parse(arn)?;
-        let topic = self.database.read(|connection| row::find_topic(connection, &arn)).ok()?;
-        let policy = topic.attributes.get("Policy").and_then(Value::as_str)?;
-        serde_json::from_str(policy).ok()
+        let topic = self.file.database.read(|connection| row::find_topic(connection, &arn)).ok()?;
+        match topic.attributes.get("Policy").and_then(Value::as_str) {
+            Some(policy) => serde_json::from_str(policy).ok(),
+            None => serde_json::from_str(&topics::default_policy(&arn)).ok(),
+        }
     }
 }
 
@@ -217,6 +189,12 @@ impl Service for Sns {
         let resource = resource.unwrap_or_else(|| "*".to_owned());
         let policy = self.topic_policy(&resource);
         let mut access = Access::new(action, resource).with_resource_policy(policy);
+        // Alarms say for whom they act, so that a topic's default policy lets in those of its owner.
+        if let Principal::Service { name, account } = &context.principal
+            && name == "cloudwatch.amazonaws.com"
+        {
+            access = access.with_condition("aws:SourceOwner", account);
+        }
         for (key, member) in [("sns:Protocol", "Protocol"), ("sns:Endpoint", "Endpoint")] {
             if let Some(value) = form.get(member) {
                 access = access.with_condition(key, value);

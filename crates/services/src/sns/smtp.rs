@@ -1,8 +1,8 @@
 //! A mail to an SMTP server, in plain text: EHLO, MAIL, RCPT, DATA, QUIT. No TLS and no login; it is meant for a relay
 //! of the same machine or network, such as the catch-all servers that developers run.
 
-use super::outcome::Outcome;
 use crate::configuration::Smtp;
+use crate::delivery::Outcome;
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;

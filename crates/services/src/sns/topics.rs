@@ -163,7 +163,7 @@ pub(super) fn attributes(connection: &Connection, _: &Call, form: &Form) -> Resu
 }
 
 /// What AWS puts on a topic without a policy of its own: its owner may do everything with it.
-fn default_policy(arn: &TopicArn) -> String {
+pub(super) fn default_policy(arn: &TopicArn) -> String {
     let actions = [
         "SNS:GetTopicAttributes",
         "SNS:SetTopicAttributes",

@@ -84,7 +84,7 @@ impl ServiceRequest {
     #[must_use]
     pub fn of_service(mut self, service: &str) -> Self {
         let rest = match service {
-            "lambda" => Protocol::RestJson,
+            "lambda" | "scheduler" => Protocol::RestJson,
             "s3" => Protocol::RestXml,
             _ => return self,
         };

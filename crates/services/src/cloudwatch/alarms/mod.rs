@@ -6,7 +6,7 @@
 mod evaluate;
 mod watch;
 
-pub(super) use watch::watch;
+pub(super) use watch::Watch;
 
 use super::Call;
 use super::input::{invalid_combination, invalid_value, list, missing, number, seconds, text};
@@ -22,6 +22,18 @@ CREATE TABLE alarms(
 CREATE TABLE alarm_actions(
     id INTEGER PRIMARY KEY AUTOINCREMENT, account TEXT NOT NULL, region TEXT NOT NULL, alarm_arn TEXT NOT NULL,
     action TEXT NOT NULL, message TEXT NOT NULL);
+";
+
+/// Owed actions in the form of [`crate::delivery`].
+pub(super) const DELIVERIES: &str = "
+CREATE TABLE deliveries(
+    id INTEGER PRIMARY KEY AUTOINCREMENT, account TEXT NOT NULL, region TEXT NOT NULL, alarm_arn TEXT NOT NULL,
+    action TEXT NOT NULL, message TEXT NOT NULL, attempts INTEGER NOT NULL DEFAULT 0, due INTEGER NOT NULL,
+    since INTEGER NOT NULL);
+CREATE INDEX deliveries_due ON deliveries(due, id);
+INSERT INTO deliveries(id, account, region, alarm_arn, action, message, due, since)
+    SELECT id, account, region, alarm_arn, action, message, unixepoch() * 1000, unixepoch() * 1000 FROM alarm_actions;
+DROP TABLE alarm_actions;
 ";
 
 const ALARMS_MAX: i64 = 5_000;
@@ -250,11 +262,12 @@ fn owe_actions(connection: &Connection, call: &Call, alarm: &Value, old: &str) -
             "EvaluateLowSampleCountPercentile": "",
         },
     });
-    let sql =
-        "INSERT INTO alarm_actions(account, region, alarm_arn, action, message) VALUES (?1, ?2, ?3, ?4, ?5)";
+    let sql = "INSERT INTO deliveries(account, region, alarm_arn, action, message, due, since)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6)";
     for action in list(alarm, member).iter().filter_map(Value::as_str) {
         let arn = alarm["AlarmArn"].as_str();
-        connection.execute(sql, params![call.account, call.region, arn, action, message.to_string()])?;
+        let row = params![call.account, call.region, arn, action, message.to_string(), call.now_ms];
+        connection.execute(sql, row)?;
     }
     Ok(())
 }

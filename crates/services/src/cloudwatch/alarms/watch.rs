@@ -8,32 +8,103 @@ use crate::cloudwatch::input::text;
 use crate::cloudwatch::read::{Range, buckets};
 use crate::cloudwatch::series;
 use crate::cloudwatch::statistic::Statistic;
+use crate::delivery::{self, Outcome, RetryPolicy};
 use crate::environment::Environment;
+use crate::service_file::ServiceFile;
 use crate::storage::Database;
 use crate::target_call;
 use crate::wire::{CallContext, ServiceError};
 use rusqlite::{Connection, params};
 use serde_json::Value;
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::sync::atomic::{AtomicI64, Ordering};
 
-const PAUSE: Duration = Duration::from_secs(5);
-const ACTIONS_AT_ONCE: i64 = 100;
+const PAUSE_MS: i64 = 5_000;
 
-/// Runs until it is aborted.
-pub(in crate::cloudwatch) async fn watch(database: Database, environment: Environment) {
-    loop {
-        for result in [evaluate_all(&database, &environment).await, act(&database, &environment).await] {
-            if let Err(error) = result {
-                tracing::warn!(%error, "alarms could not be evaluated");
-            }
-        }
-        tokio::time::sleep(PAUSE).await;
+/// See the module.
+pub(in crate::cloudwatch) struct Watch {
+    file: ServiceFile,
+    /// When the alarms are looked at again.
+    next_ms: AtomicI64,
+}
+
+/// A message for an alarm's action.
+pub(in crate::cloudwatch) struct Parcel {
+    account: String,
+    region: String,
+    alarm_arn: String,
+    action: String,
+    message: String,
+    since_ms: i64,
+}
+
+type Owed = delivery::Owed<Parcel>;
+
+impl Watch {
+    pub(in crate::cloudwatch) fn new(file: ServiceFile) -> Self {
+        Self { file, next_ms: AtomicI64::new(i64::MIN) }
     }
 }
 
-async fn evaluate_all(database: &Database, environment: &Environment) -> Result<(), ServiceError> {
-    let now_ms = environment.now().as_millisecond();
+impl delivery::Courier for Watch {
+    type Parcel = Parcel;
+    const NAME: &'static str = "CloudWatch";
+
+    fn environment(&self) -> &Environment {
+        &self.file.environment
+    }
+
+    fn database(&self) -> &Database {
+        &self.file.database
+    }
+
+    async fn fire(&self) -> Result<Option<i64>, ServiceError> {
+        let now_ms = self.file.environment.now().as_millisecond();
+        if self.next_ms.load(Ordering::Relaxed) <= now_ms {
+            evaluate_all(&self.file.database, now_ms).await?;
+            self.next_ms.store(now_ms + PAUSE_MS, Ordering::Relaxed);
+        }
+        Ok(Some(self.next_ms.load(Ordering::Relaxed)))
+    }
+
+    fn due(&self, connection: &Connection, now_ms: i64, limit: usize) -> Result<Vec<Owed>, ServiceError> {
+        let sql = "SELECT id, attempts, account, region, alarm_arn, action, message, since FROM deliveries
+                   WHERE due <= ?1 ORDER BY due, id LIMIT ?2";
+        let mut statement = connection.prepare_cached(sql)?;
+        let rows = statement.query_map(params![now_ms, limit as i64], |row| {
+            let parcel = Parcel {
+                account: row.get(2)?,
+                region: row.get(3)?,
+                alarm_arn: row.get(4)?,
+                action: row.get(5)?,
+                message: row.get(6)?,
+                since_ms: row.get(7)?,
+            };
+            Ok(Owed { id: row.get(0)?, attempts: row.get(1)?, parcel })
+        })?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    async fn deliver(&self, owed: &Owed) -> Outcome {
+        let Parcel { account, region, alarm_arn, action, message, .. } = &owed.parcel;
+        let mut context = CallContext::service(account, region, "cloudwatch.amazonaws.com");
+        context.invocation_id = Some(format!("alarm-action-{alarm_arn}-{}", owed.id));
+        context.source_arn = Some(alarm_arn.clone());
+        Outcome::of_service(target_call::publish(&self.file.environment, &context, action, message).await)
+    }
+
+    fn retry_delay_ms(&self, owed: &Owed, attempts: i64) -> Option<i64> {
+        let now_ms = self.file.environment.now().as_millisecond();
+        RetryPolicy::DEFAULT.delay_ms(attempts, owed.parcel.since_ms, now_ms)
+    }
+
+    async fn give_up(&self, owed: &Owed, reason: &str) {
+        let Parcel { alarm_arn, action, .. } = &owed.parcel;
+        tracing::warn!(alarm = alarm_arn, action, reason, "CloudWatch gives an alarm's action up");
+    }
+}
+
+async fn evaluate_all(database: &Database, now_ms: i64) -> Result<(), ServiceError> {
     let changes = database.read(|connection| verdicts(connection, now_ms))?;
     for (call, name, state, reason) in changes {
         let write = database.write(move |connection| -> Result<(), ServiceError> {
@@ -56,7 +127,7 @@ fn verdicts(connection: &Connection, now_ms: i64) -> Result<Vec<Verdict>, Servic
     let mut changes = Vec::new();
     while let Some(row) = rows.next()? {
         let alarm = read_alarm(row)?;
-        let call = Call { account: row.get(1)?, region: row.get(2)?, now_ms };
+        let call = Call::own(&row.get::<_, String>(1)?, &row.get::<_, String>(2)?, now_ms);
         let Some((state, reason)) = verdict(connection, &call, &alarm)? else { continue };
         if text(&alarm, "StateValue") != Some(state) {
             let name = text(&alarm, "AlarmName").unwrap_or("").to_owned();
@@ -112,34 +183,4 @@ fn reason(state: &str, values: &[Option<f64>], threshold: f64) -> String {
         known.len(),
         known.join(", ")
     )
-}
-
-/// Hands what is owed to the topics. A failure of the topic's own keeps the row for the next round.
-async fn act(database: &Database, environment: &Environment) -> Result<(), ServiceError> {
-    type Owed = (i64, String, String, String, String, String);
-    let owed: Vec<Owed> = database.read(|connection| -> Result<_, ServiceError> {
-        let sql =
-            "SELECT id, account, region, alarm_arn, action, message FROM alarm_actions ORDER BY id LIMIT ?1";
-        let mut statement = connection.prepare_cached(sql)?;
-        let rows = statement.query_map([ACTIONS_AT_ONCE], |row| {
-            Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?, row.get(5)?))
-        })?;
-        Ok(rows.collect::<Result<_, _>>()?)
-    })?;
-    for (id, account, region, alarm_arn, action, message) in owed {
-        let mut context = CallContext::service(&account, &region, "cloudwatch.amazonaws.com");
-        context.invocation_id = Some(format!("alarm-action-{alarm_arn}-{id}"));
-        context.source_arn = Some(alarm_arn);
-        match target_call::publish(environment, &context, &action, &message).await {
-            Err(error) if error.status.is_server_error() => continue,
-            Err(error) => tracing::warn!(action, %error, "an alarm's action is refused"),
-            Ok(()) => {}
-        }
-        let forget = database.write(move |connection| -> Result<(), ServiceError> {
-            connection.execute("DELETE FROM alarm_actions WHERE id = ?1", params![id])?;
-            Ok(())
-        });
-        forget.await?;
-    }
-    Ok(())
 }

@@ -127,8 +127,10 @@ impl Statement {
 impl Principals {
     fn matches(&self, principal: &Principal) -> PrincipalMatch {
         if let Principal::Service { name, .. } = principal {
+            // `{"AWS": "*"}` is everyone as well, services included.
+            let is_everyone = self.is_everyone || self.aws.iter().any(|named| named == "*");
             let is_named =
-                self.is_everyone || self.services.iter().any(|service| service == name || service == "*");
+                is_everyone || self.services.iter().any(|service| service == name || service == "*");
             return if is_named { PrincipalMatch::Direct } else { PrincipalMatch::None };
         }
         if self.is_everyone {

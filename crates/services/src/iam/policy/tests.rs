@@ -174,6 +174,7 @@ fn principals_are_services_accounts_roles_and_sessions() {
         (json!({"Service":"lambda.amazonaws.com"}), &service, PrincipalMatch::Direct),
         (json!({"Service":["x.amazonaws.com"]}), &service, PrincipalMatch::None),
         (json!({"AWS":"arn:aws:iam::1:root"}), &service, PrincipalMatch::None),
+        (json!({"AWS":"*"}), &service, PrincipalMatch::Direct),
         (json!("*"), &session, PrincipalMatch::Direct),
         (json!({"AWS":"*"}), &session, PrincipalMatch::Direct),
         (json!({"AWS":["1"]}), &session, PrincipalMatch::Account),

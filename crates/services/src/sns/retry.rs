@@ -1,30 +1,4 @@
-//! How an attempt to deliver ended, and when the next one is due.
-
-use crate::wire::ServiceError;
-
-/// How one attempt ended.
-#[derive(Debug)]
-pub(super) enum Outcome {
-    /// The endpoint has it.
-    Delivered,
-    /// It will never take it; no further attempt.
-    Refused(String),
-    /// It may take it later.
-    Failed(String),
-}
-
-impl Outcome {
-    /// The answer of another service: its own failure may pass, a refusal will not.
-    pub(super) fn of_service(answer: Result<impl Sized, ServiceError>) -> Self {
-        match answer {
-            Ok(_) => Self::Delivered,
-            Err(error) if error.status.is_server_error() || error.status.as_u16() == 429 => {
-                Self::Failed(error.to_string())
-            }
-            Err(error) => Self::Refused(error.to_string()),
-        }
-    }
-}
+//! When SNS tries a delivery again.
 
 /// Attempts for queues and functions, as on AWS: about 23 days.
 const ATTEMPTS_WITHIN_AWS_MAX: i64 = 100_015;
