@@ -17,6 +17,7 @@ pub struct Client {
     http: HttpClient<HttpConnector, Full<Bytes>>,
     access_key_id: String,
     secret: String,
+    session_token: Option<String>,
     region: String,
 }
 
@@ -33,21 +34,35 @@ pub struct CallError {
 }
 
 impl Client {
-    /// For `http://HOST:PORT`, as the owner of the default account.
+    /// For `http://HOST:PORT`, with the environment's region and credentials, else as the owner of the default account.
     pub fn new(endpoint: &str, environment: &dyn Fn(&str) -> Option<String>) -> Result<Client, String> {
         let endpoint = endpoint.trim_end_matches('/');
         let host = endpoint.strip_prefix("http://").ok_or_else(|| {
             format!("the endpoint '{endpoint}' must begin with http:// (TLS endpoints are not supported yet)")
         })?;
         let region = environment("AWS_REGION").or_else(|| environment("AWS_DEFAULT_REGION"));
+        let keys = environment("AWS_ACCESS_KEY_ID").zip(environment("AWS_SECRET_ACCESS_KEY"));
+        let session_token = environment("AWS_SESSION_TOKEN").filter(|_| keys.is_some());
+        let (access_key_id, secret) = keys.unwrap_or_else(|| ("000000000000".into(), "local".into()));
         Ok(Client {
             endpoint: endpoint.into(),
             host: host.into(),
             http: HttpClient::builder(TokioExecutor::new()).build_http(),
-            access_key_id: "000000000000".into(),
-            secret: "local".into(),
+            access_key_id,
+            secret,
+            session_token,
             region: region.unwrap_or_else(|| "us-east-1".into()),
         })
+    }
+
+    /// Where calls go.
+    pub fn endpoint(&self) -> &str {
+        &self.endpoint
+    }
+
+    /// The region that calls mean.
+    pub fn region(&self) -> &str {
+        &self.region
     }
 
     /// One call of Step Functions.
@@ -108,10 +123,12 @@ impl Client {
         let date = &now[..8];
         let (path, query) = path.split_once('?').unwrap_or((path, ""));
         let digest = hex::encode(Sha256::digest(body));
-        let canonical = format!(
-            "{}\n{path}\n{query}\nhost:{}\nx-amz-date:{now}\n\nhost;x-amz-date\n{digest}",
-            parts.method, self.host
-        );
+        let (mut headers, mut names) = (format!("host:{}\nx-amz-date:{now}\n", self.host), "host;x-amz-date");
+        if let Some(token) = &self.session_token {
+            headers.push_str(&format!("x-amz-security-token:{token}\n"));
+            names = "host;x-amz-date;x-amz-security-token";
+        }
+        let canonical = format!("{}\n{path}\n{query}\n{headers}\n{names}\n{digest}", parts.method);
         let scope = format!("{date}/{}/{service}/aws4_request", self.region);
         let text = format!(
             "AWS4-HMAC-SHA256\n{now}\n{scope}\n{}",
@@ -122,7 +139,7 @@ impl Client {
             seal = keyed(&seal, part.as_bytes())?;
         }
         let authorization = format!(
-            "AWS4-HMAC-SHA256 Credential={}/{scope}, SignedHeaders=host;x-amz-date, Signature={}",
+            "AWS4-HMAC-SHA256 Credential={}/{scope}, SignedHeaders={names}, Signature={}",
             self.access_key_id,
             hex::encode(seal)
         );
@@ -132,6 +149,9 @@ impl Client {
         };
         insert("host", &self.host)?;
         insert("x-amz-date", &now)?;
+        if let Some(token) = &self.session_token {
+            insert("x-amz-security-token", token)?;
+        }
         insert("authorization", &authorization)
     }
 }

@@ -9,6 +9,7 @@
 //! To add a service: a module, a `pub mod` line here, and a line in `registry.rs`.
 
 mod background;
+pub mod cloudformation;
 pub mod cloudwatch;
 pub mod configuration;
 mod delivery;

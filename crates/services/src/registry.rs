@@ -6,7 +6,7 @@ use crate::front::OpenError;
 use crate::lambda::{Lambda, LogWriter};
 use crate::process::Processes;
 use crate::wire::Service;
-use crate::{cloudwatch, dynamodb, events, iam, logs, s3, scheduler, sns, sqs, sts};
+use crate::{cloudformation, cloudwatch, dynamodb, events, iam, logs, s3, scheduler, sns, sqs, sts};
 use std::sync::Arc;
 
 /// The services that run user code, which say more than their wire protocol does.
@@ -45,6 +45,7 @@ pub(crate) fn open_all(environment: &Environment) -> Result<(Vec<Arc<dyn Service
         Arc::new(sts::Sts::new(environment.clone())),
         Arc::new(sqs::Sqs::open(environment.clone())?),
         Arc::new(s3::S3::open(environment.clone())?),
+        Arc::new(cloudformation::CloudFormation::open(environment.clone())?),
     ];
     Ok((services, Compute { lambda, ecs }))
 }

@@ -163,6 +163,11 @@ fn text_of(response: http::Response<Bytes>, operation: String) -> CallResult<Str
     Err(CallError::Refused { operation, code, message: xml_text(&text, "Message").unwrap_or_default() })
 }
 
+/// The contents of the `<member>` elements of a list without nested lists.
+pub(crate) fn xml_members(xml: &str) -> impl Iterator<Item = &str> {
+    xml.split("<member>").skip(1).filter_map(|rest| rest.split("</member>").next())
+}
+
 /// Text of the first element with this name.
 pub(crate) fn xml_text(xml: &str, name: &str) -> Option<String> {
     let start = xml.find(&format!("<{name}>"))? + name.len() + 2;

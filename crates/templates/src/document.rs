@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use saphyr_parser::{Event, Parser, ScalarStyle, Span, Tag};
 use serde_json::{Map, Value, json};
 
-use crate::error::{Place, TemplateError};
+use crate::error::{FilePlace, TemplateError};
 
 /// How deep a template may nest.
 const DEPTH_MAX: usize = 100;
@@ -30,15 +30,15 @@ impl Document {
     }
 
     /// Place of the member at a JSON pointer, or of its nearest ancestor.
-    pub fn place(&self, pointer: &str) -> Place {
+    pub fn place(&self, pointer: &str) -> FilePlace {
         let mut pointer = pointer;
         loop {
             if let Some((line, column)) = self.places.get(pointer) {
-                return Place { file: self.file.clone(), line: *line, column: *column };
+                return FilePlace { file: self.file.clone(), line: *line, column: *column };
             }
             match pointer.rfind('/') {
                 Some(end) => pointer = &pointer[..end],
-                None => return Place { file: self.file.clone(), ..Place::default() },
+                None => return FilePlace { file: self.file.clone(), ..FilePlace::default() },
             }
         }
     }
@@ -74,8 +74,8 @@ impl Loader<'_> {
         }
     }
 
-    fn at(&self, line: usize, column: usize) -> Place {
-        Place { file: self.file.to_string(), line, column }
+    fn at(&self, line: usize, column: usize) -> FilePlace {
+        FilePlace { file: self.file.to_string(), line, column }
     }
 
     fn node(

@@ -4,7 +4,7 @@ use std::fmt;
 
 /// A place in a file, 1-based.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
-pub struct Place {
+pub struct FilePlace {
     /// The file as the user named it.
     pub file: String,
     /// Line, 0 when unknown.
@@ -13,7 +13,7 @@ pub struct Place {
     pub column: usize,
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for FilePlace {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.line {
             0 => write!(formatter, "{}", self.file),
@@ -27,16 +27,16 @@ impl fmt::Display for Place {
 pub enum TemplateError {
     /// A file that cannot be read.
     #[error("{0}: {1}")]
-    File(Place, String),
+    File(FilePlace, String),
     /// Text that is neither YAML nor JSON.
     #[error("{0}: {1}")]
-    Syntax(Place, String),
+    Syntax(FilePlace, String),
     /// A template that does not hold together.
     #[error("{0}: {1}")]
-    Invalid(Place, String),
-    /// Resource types that cannot be made here, each with its line.
+    Invalid(FilePlace, String),
+    /// What cannot be made here, each with its line.
     #[error("{}", list_unsupported(.0))]
-    Unsupported(Vec<(Place, String, String)>),
+    Unsupported(Vec<Unsupported>),
     /// The API refused a call.
     #[error("{resource}: {operation}: {code}: {message}")]
     Refused {
@@ -52,6 +52,14 @@ pub enum TemplateError {
     /// What was deployed could not be written down.
     #[error("the state of the stack could not be kept: {0}")]
     Unkept(String),
+    /// A deployment failed and was undone, as far as it could be.
+    #[error("{cause}\n{}", told_of_roll_back(.stuck))]
+    RolledBack {
+        /// Why it failed.
+        cause: Box<TemplateError>,
+        /// What could not be undone, and why.
+        stuck: Vec<String>,
+    },
     /// The API could not be reached.
     #[error("{resource}: {operation}: {reason}")]
     Unreachable {
@@ -64,12 +72,33 @@ pub enum TemplateError {
     },
 }
 
-fn list_unsupported(found: &[(Place, String, String)]) -> String {
-    let lines: Vec<String> = found
-        .iter()
-        .map(|(place, id, kind)| {
-            format!("{place}: resource {id} has type {kind}, which is not supported yet")
-        })
-        .collect();
+/// A part of a template that is refused by name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unsupported {
+    /// Where it stands.
+    pub place: FilePlace,
+    /// `resource Site has type AWS::CloudFront::Distribution`.
+    pub what: String,
+    /// Why, or what to use instead; may be empty.
+    pub reason: String,
+}
+
+impl fmt::Display for Unsupported {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}: {}, which is not supported", self.place, self.what)?;
+        if self.reason.is_empty() { Ok(()) } else { write!(formatter, ": {}", self.reason) }
+    }
+}
+
+fn list_unsupported(found: &[Unsupported]) -> String {
+    let mut lines: Vec<String> = found.iter().map(ToString::to_string).collect();
+    lines.push("hint: --skip-unsupported goes on without them".into());
     lines.join("\n")
+}
+
+fn told_of_roll_back(stuck: &[String]) -> String {
+    if stuck.is_empty() {
+        return "rolled back: the stack is as it was before".into();
+    }
+    format!("rolled back, except: {}\nhint: the next deployment tries again", stuck.join("; "))
 }

@@ -1,6 +1,7 @@
 //! The command line: what can be typed, and the exit codes.
 
 mod advice;
+mod deploy;
 mod effects;
 mod execution;
 mod executions;
@@ -14,6 +15,7 @@ mod run;
 mod seed;
 mod serve;
 mod sources;
+mod stack;
 mod terminal;
 mod validate;
 
@@ -43,6 +45,10 @@ enum Command {
     Run(run::RunArgs),
     /// Serve Step Functions and the embedded AWS services until Ctrl-C or SIGTERM
     Serve(serve::ServeArgs),
+    /// Make a template's stack on a running server, showing what changes
+    Deploy(deploy::DeployArgs),
+    /// Delete a stack with everything in it
+    Delete(deploy::DeleteArgs),
     /// Check definitions and templates, pointing at what is wrong
     Validate(validate::ValidateArgs),
     /// Draw a workflow as SVG or Mermaid, or an execution with its states coloured
@@ -158,6 +164,8 @@ pub fn main() -> ExitCode {
         match cli.command {
             Command::Run(arguments) => run::run(&terminal, arguments).await,
             Command::Serve(arguments) => serve::serve(&terminal, arguments).await,
+            Command::Deploy(arguments) => deploy::deploy(&terminal, arguments).await,
+            Command::Delete(arguments) => deploy::delete(&terminal, arguments).await,
             Command::Validate(arguments) => validate::validate(&terminal, &arguments),
             Command::Graph(arguments) => graph::graph(&terminal, &arguments).await,
             Command::Executions(arguments) => executions::executions(&arguments).await,

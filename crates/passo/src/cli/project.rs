@@ -1,10 +1,9 @@
 //! What `passo run PATH` means: a template, a folder with one, or a bare definition.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
-use templates::{Options, Template};
+use templates::{Options, Place, Template};
 
 use super::Failed;
 use super::terminal::Terminal;
@@ -125,10 +124,8 @@ pub fn check_template(terminal: &Terminal, file: &Path) -> Result<(), Failed> {
 fn plain_options() -> Options {
     Options {
         stack: "stack".into(),
-        account: "000000000000".into(),
-        region: "us-east-1".into(),
-        parameters: BTreeMap::new(),
-        skip_unsupported: false,
+        place: Place { account: "000000000000".into(), region: "us-east-1".into() },
+        ..Options::default()
     }
 }
 

@@ -1,17 +1,17 @@
 //! `passo run`: deploy, start, show, and say where everything is.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
 use serde_json::Value;
 use services::Enforce;
-use templates::{Change, ChangeKind, Options, Stack, Template};
+use templates::{ChangeKind, Options, Place, Stack};
 
 use super::execution::{self, Outcome};
 use super::project::Project;
 use super::seed::Seed;
+use super::stack::{self, Prepared, Wanted, key_value};
 use super::terminal::{Style, Terminal};
 use super::{DEFAULT_LISTEN, Failed, IamArg, ServiceArgs, effects};
 use crate::client::Client;
@@ -49,6 +49,9 @@ pub struct RunArgs {
     /// Value of a template parameter
     #[arg(long = "parameter", value_name = "KEY=VALUE", value_parser = key_value)]
     parameters: Vec<(String, String)>,
+    /// Leave out what is not supported instead of refusing the template
+    #[arg(long)]
+    skip_unsupported: bool,
     /// Logical id of the state machine to run, when the template has several
     #[arg(long, value_name = "LOGICAL_ID")]
     state_machine: Option<String>,
@@ -59,11 +62,6 @@ pub struct RunArgs {
     services: ServiceArgs,
 }
 
-fn key_value(text: &str) -> Result<(String, String), String> {
-    let (key, value) = text.split_once('=').ok_or("expected KEY=VALUE")?;
-    Ok((key.to_string(), value.to_string()))
-}
-
 /// Runs; fails with 1 when the execution ended otherwise than SUCCEEDED.
 pub async fn run(terminal: &Terminal, arguments: RunArgs) -> Result<(), Failed> {
     if arguments.open {
@@ -71,15 +69,14 @@ pub async fn run(terminal: &Terminal, arguments: RunArgs) -> Result<(), Failed> 
     }
     let project = Project::find(&arguments.path, arguments.stack.as_deref())?;
     let input = read_input(arguments.input.as_deref(), &project)?;
-    let options = Options {
-        stack: project.stack.clone(),
-        account: "000000000000".into(),
-        region: std::env::var("AWS_REGION").unwrap_or_else(|_| "us-east-1".into()),
-        parameters: arguments.parameters.iter().cloned().collect::<BTreeMap<_, _>>(),
-        skip_unsupported: false,
-    };
-    let template = project.template(terminal, &options)?;
-    let seeds = Seed::all(template.metadata())?;
+    if arguments.endpoint.is_none() {
+        // What is wrong with the template is told before a server is started for it.
+        let parameters = arguments.parameters.iter().cloned().collect();
+        let place = Place { account: "000000000000".into(), region: "us-east-1".into() };
+        let (stack, skip_unsupported) = (project.stack.clone(), arguments.skip_unsupported);
+        let options = Options { stack, place, parameters, skip_unsupported, ..Options::default() };
+        Seed::all(project.template(terminal, &options)?.metadata())?;
+    }
     let data = arguments.data.clone().unwrap_or_else(|| Path::new(".passo").join(&project.stack));
     let server = match &arguments.endpoint {
         Some(_) => None,
@@ -91,7 +88,7 @@ pub async fn run(terminal: &Terminal, arguments: RunArgs) -> Result<(), Failed> 
         (None, None) => String::new(),
     };
     let client = Client::new(&endpoint, &|name| std::env::var(name).ok()).map_err(Failed::Usage)?;
-    let work = deployed_and_run(terminal, &arguments, &project, (&template, &seeds), &client, &data, input);
+    let work = deployed_and_run(terminal, &arguments, &project, &client, &data, input);
     let outcome = match &server {
         None => work.await,
         Some(server) => tokio::select! {
@@ -151,17 +148,14 @@ async fn deployed_and_run(
     terminal: &Terminal,
     arguments: &RunArgs,
     project: &Project,
-    (template, seeds): (&Template, &[Seed]),
     client: &Client,
     data: &Path,
     input: Value,
 ) -> Result<(), Failed> {
     header(terminal, client, project, arguments).await;
-    template.warnings.iter().for_each(|warning| terminal.warning(warning));
-    let file = stack_file(data, project, arguments.endpoint.as_deref());
-    let stack = deploy(terminal, project, template, client, &file).await?;
+    let Prepared { stack, template } = deploy(terminal, project, client, arguments).await?;
     let machine = machine(&stack, arguments.state_machine.as_deref())?;
-    for seed in seeds {
+    for seed in Seed::all(template.metadata())? {
         seed.sow(terminal, client, &stack, &project.folder).await?;
     }
     let timeout = arguments.timeout.map(Duration::from_secs);
@@ -213,69 +207,30 @@ async fn header(terminal: &Terminal, client: &Client, project: &Project, argumen
     }
 }
 
-/// Where the deployed stack is remembered between runs: for each server its own file.
-fn stack_file(data: &Path, project: &Project, endpoint: Option<&str>) -> PathBuf {
-    let server = endpoint.map(|endpoint| {
-        let plain = |c: char| if c.is_ascii_alphanumeric() || c == '.' { c } else { '-' };
-        format!("@{}", endpoint.trim_start_matches("http://").chars().map(plain).collect::<String>())
-    });
-    data.join("stacks").join(format!("{}{}.json", project.stack, server.unwrap_or_default()))
-}
-
 async fn deploy(
     terminal: &Terminal,
     project: &Project,
-    template: &Template,
     client: &Client,
-    file: &Path,
-) -> Result<Stack, Failed> {
-    let mut stack: Stack =
-        std::fs::read(file).ok().and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default();
-    stack.name.clone_from(&project.stack);
-    let progress = |change: &Change| terminal.status(&format!("  {} {}", verb(change.kind), change.id));
-    let keep = |stack: &Stack| save(file, stack);
-    let deployed = templates::deploy(template, client, &mut stack, &progress, &keep).await;
-    terminal.clear_status();
-    let deployed = deployed.map_err(undeployed)?;
+    arguments: &RunArgs,
+) -> Result<Prepared, Failed> {
+    let parameters = arguments.parameters.iter().cloned().collect();
+    let wanted = Wanted { parameters, skip_unsupported: arguments.skip_unsupported };
+    let mut prepared = stack::prepare(terminal, project, client, &wanted).await?;
+    let deployed = stack::deploy(terminal, client, &mut prepared).await?;
+    let resources = prepared.stack.resources.len();
     let count = |kind: ChangeKind| deployed.changes.iter().filter(|change| change.kind == kind).count();
     let summary = match deployed.changes.len() {
-        0 => format!("{} resources, unchanged", stack.resources.len()),
+        0 => format!("{} resources, unchanged", resources),
         _ => format!(
             "{} resources: {} created, {} updated, {} deleted",
-            stack.resources.len(),
-            count(ChangeKind::Create),
-            count(ChangeKind::Update),
-            count(ChangeKind::Delete)
+            resources,
+            count(ChangeKind::Add),
+            count(ChangeKind::Modify) + count(ChangeKind::Replace),
+            count(ChangeKind::Remove)
         ),
     };
     terminal.line(&terminal.paint(Style::Dim, &format!("  {:<7} {summary}", "stack")));
-    Ok(stack)
-}
-
-fn undeployed(error: templates::TemplateError) -> Failed {
-    let message = format!("the stack could not be deployed: {error}");
-    let unreachable =
-        matches!(error, templates::TemplateError::Unreachable { .. } | templates::TemplateError::Unkept(_));
-    if unreachable { Failed::Environment(message) } else { Failed::Usage(message) }
-}
-
-fn verb(kind: ChangeKind) -> &'static str {
-    match kind {
-        ChangeKind::Create => "create",
-        ChangeKind::Update => "update",
-        ChangeKind::Delete => "delete",
-    }
-}
-
-/// Written beside and renamed, so that a crash leaves the old or the new one.
-fn save(file: &Path, stack: &Stack) -> Result<(), String> {
-    let write = || -> std::io::Result<()> {
-        std::fs::create_dir_all(file.parent().unwrap_or(Path::new(".")))?;
-        let beside = file.with_extension("json.new");
-        std::fs::write(&beside, serde_json::to_vec_pretty(stack)?)?;
-        std::fs::rename(&beside, file)
-    };
-    write().map_err(|error| format!("{}: {error}", file.display()))
+    Ok(prepared)
 }
 
 /// What is started: the state machine, through its alias if the stack has one.

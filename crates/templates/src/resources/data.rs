@@ -1,10 +1,10 @@
-//! DynamoDB tables and CloudWatch log groups.
+//! DynamoDB tables.
 
 use serde_json::{Value, json};
 
 use super::{Context, Made};
 use crate::client::{CallResult, json as call};
-use crate::deploy::StackResource;
+use crate::stack::StackResource;
 
 async fn dynamodb(context: &Context<'_>, action: &str, body: Value) -> CallResult<Value> {
     call(context.client, "dynamodb", &format!("DynamoDB_20120810.{action}"), body).await
@@ -51,68 +51,74 @@ pub(super) async fn delete_table(context: &Context<'_>, resource: &StackResource
     dynamodb(context, "DeleteTable", json!({ "TableName": resource.reference })).await.map(drop)
 }
 
-async fn logs(context: &Context<'_>, action: &str, body: Value) -> CallResult<Value> {
-    call(context.client, "logs", &format!("Logs_20140328.{action}"), body).await
-}
+/// Properties of a table that `UpdateTable` takes in one call.
+const UPDATED_TOGETHER: [&str; 4] =
+    ["BillingMode", "ProvisionedThroughput", "DeletionProtectionEnabled", "TableClass"];
 
-/// A group that is already there (a function may have written first) is taken over.
-pub(super) async fn create_log_group(context: &Context<'_>, properties: &Value) -> CallResult<Made> {
-    let name = context.name(properties, "LogGroupName", 512);
-    match logs(context, "CreateLogGroup", json!({ "logGroupName": name })).await {
-        Err(error) if error.code() != "ResourceAlreadyExistsException" => return Err(error),
-        _ => {}
-    }
-    put_retention(context, &name, properties).await?;
-    let described = logs(context, "DescribeLogGroups", json!({ "logGroupNamePrefix": name })).await?;
-    let groups = described["logGroups"].as_array().map(Vec::as_slice).unwrap_or_default();
-    let arn =
-        groups.iter().find(|group| group["logGroupName"] == name.as_str()).map(|group| group["arn"].clone());
-    Ok(Made::new(name, &[("Arn", arn.unwrap_or_default())]))
-}
-
-async fn put_retention(context: &Context<'_>, name: &str, properties: &Value) -> CallResult<()> {
-    let (action, mut body) = ("PutRetentionPolicy", json!({ "logGroupName": name }));
-    match properties.get("RetentionInDays") {
-        Some(days) => {
-            body["retentionInDays"] =
-                days.as_str().and_then(|text| text.parse::<u64>().ok()).map_or(days.clone(), Value::from);
-            logs(context, action, body).await.map(drop)
-        }
-        None => Ok(()),
-    }
-}
-
-pub(super) async fn update_log_group(
+/// AWS takes one kind of change a call, and one index.
+pub(super) async fn update_table(
     context: &Context<'_>,
     current: &StackResource,
     properties: &Value,
 ) -> CallResult<Made> {
-    let name = current.reference.as_str().unwrap_or_default();
-    if context.name(properties, "LogGroupName", 512) != name {
-        delete_log_group(context, current).await?;
-        return create_log_group(context, properties).await;
+    let old = &current.properties;
+    let name = &current.reference;
+    let mut together = json!({ "TableName": name });
+    for field in UPDATED_TOGETHER {
+        if properties.get(field).is_some() && old.get(field) != properties.get(field) {
+            together[field] = properties[field].clone();
+        }
     }
-    if properties.get("RetentionInDays").is_none() {
-        logs(context, "DeleteRetentionPolicy", json!({ "logGroupName": name })).await?;
+    if together.as_object().is_some_and(|members| members.len() > 1) {
+        dynamodb(context, "UpdateTable", together).await?;
     }
-    put_retention(context, name, properties).await?;
-    Ok(Made { reference: current.reference.clone(), attributes: current.attributes.clone() })
+    let mut made = Made::same(current);
+    if old.get("StreamSpecification") != properties.get("StreamSpecification") {
+        let answer = update_stream(context, name, old, properties).await?;
+        made.attributes.insert("StreamArn".into(), answer["TableDescription"]["LatestStreamArn"].clone());
+    }
+    update_indexes(context, name, old, properties).await?;
+    let ttl = "TimeToLiveSpecification";
+    if old.get(ttl) != properties.get(ttl) {
+        let off = json!({ "AttributeName": old[ttl]["AttributeName"], "Enabled": false });
+        let wanted = properties.get(ttl).cloned().unwrap_or(off);
+        dynamodb(context, "UpdateTimeToLive", json!({ "TableName": name, ttl: wanted })).await?;
+    }
+    Ok(made)
 }
 
-pub(super) async fn delete_log_group(context: &Context<'_>, resource: &StackResource) -> CallResult<()> {
-    logs(context, "DeleteLogGroup", json!({ "logGroupName": resource.reference })).await.map(drop)
+async fn update_stream(context: &Context<'_>, name: &Value, old: &Value, new: &Value) -> CallResult<Value> {
+    let field = "StreamSpecification";
+    let mut answer = Value::Null;
+    if old.get(field).is_some() {
+        let body = json!({ "TableName": name, field: { "StreamEnabled": false } });
+        answer = dynamodb(context, "UpdateTable", body).await?;
+    }
+    if let Some(stream) = new.get(field) {
+        let stream = json!({ "StreamEnabled": true, "StreamViewType": stream["StreamViewType"] });
+        answer = dynamodb(context, "UpdateTable", json!({ "TableName": name, field: stream })).await?;
+    }
+    Ok(answer)
 }
 
-pub(super) async fn create_log_stream(context: &Context<'_>, properties: &Value) -> CallResult<Made> {
-    let name = context.name(properties, "LogStreamName", 512);
-    let body = json!({ "logGroupName": properties["LogGroupName"], "logStreamName": name });
-    logs(context, "CreateLogStream", body).await?;
+async fn update_indexes(context: &Context<'_>, name: &Value, old: &Value, new: &Value) -> CallResult<()> {
+    let listed = |value: &Value| value["GlobalSecondaryIndexes"].as_array().cloned().unwrap_or_default();
+    let (old, wanted) = (listed(old), listed(new));
+    let body = |update: Value| {
+        json!({ "TableName": name, "AttributeDefinitions": new["AttributeDefinitions"],
+                "GlobalSecondaryIndexUpdates": [update] })
+    };
+    for gone in old.iter().filter(|index| !wanted.contains(index)) {
+        let update = json!({ "Delete": { "IndexName": gone["IndexName"] } });
+        dynamodb(context, "UpdateTable", body(update)).await?;
+    }
+    for index in wanted.iter().filter(|index| !old.contains(index)) {
+        dynamodb(context, "UpdateTable", body(json!({ "Create": index }))).await?;
+    }
+    Ok(())
+}
+
+pub(super) async fn locate_table(context: &Context<'_>, name: &str) -> CallResult<Made> {
+    dynamodb(context, "DescribeTable", json!({ "TableName": name })).await?;
     Ok(Made::new(name, &[]))
-}
-
-pub(super) async fn delete_log_stream(context: &Context<'_>, resource: &StackResource) -> CallResult<()> {
-    let group = &resource.properties["LogGroupName"];
-    logs(context, "DeleteLogStream", json!({ "logGroupName": group, "logStreamName": resource.reference }))
-        .await
-        .map(drop)
 }

@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Context, Made};
 use crate::client::{CallResult, json as call};
-use crate::deploy::StackResource;
+use crate::stack::StackResource;
 
 async fn ecs(context: &Context<'_>, action: &str, body: Value) -> CallResult<Value> {
     call(context.client, "ecs", &format!("AmazonEC2ContainerServiceV20141113.{action}"), body).await
@@ -18,6 +18,19 @@ pub(super) async fn create_cluster(context: &Context<'_>, properties: &Value) ->
 
 pub(super) async fn delete_cluster(context: &Context<'_>, resource: &StackResource) -> CallResult<()> {
     ecs(context, "DeleteCluster", json!({ "cluster": resource.reference })).await.map(drop)
+}
+
+pub(super) async fn locate_cluster(context: &Context<'_>, name: &str) -> CallResult<Option<Made>> {
+    let answer = ecs(context, "DescribeClusters", json!({ "clusters": [name] })).await?;
+    let is_there = answer["clusters"][0]["status"] == "ACTIVE";
+    Ok(is_there.then(|| Made::new(name, &[])))
+}
+
+/// The newest revision of the family.
+pub(super) async fn locate_task_definition(context: &Context<'_>, properties: &Value) -> CallResult<Made> {
+    let family = context.name(properties, "Family", 255);
+    let answer = ecs(context, "DescribeTaskDefinition", json!({ "taskDefinition": family })).await?;
+    Ok(Made::new(answer["taskDefinition"]["taskDefinitionArn"].clone(), &[]))
 }
 
 pub(super) async fn register_task_definition(context: &Context<'_>, properties: &Value) -> CallResult<Made> {

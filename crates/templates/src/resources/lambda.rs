@@ -12,7 +12,7 @@ use zip::write::SimpleFileOptions;
 
 use super::{Context, Made, tag_map};
 use crate::client::{CallError, CallResult, rest, segment};
-use crate::deploy::StackResource;
+use crate::stack::StackResource;
 
 const API: &str = "/2015-03-31/functions";
 /// Lambda's own limit of an unzipped bundle.
@@ -148,7 +148,8 @@ pub(super) async fn create_function(context: &Context<'_>, properties: &Value) -
         let body = json!({ "ReservedConcurrentExecutions": limit });
         rest(context.client, "lambda", "PUT", &path, Some(body)).await?;
     }
-    Ok(Made::new(name, &[("Arn", answer["FunctionArn"].clone())]))
+    let attributes = [("Arn", answer["FunctionArn"].clone()), ("CodeSha256", answer["CodeSha256"].clone())];
+    Ok(Made::new(name, &attributes))
 }
 
 pub(super) async fn update_function(
@@ -157,18 +158,70 @@ pub(super) async fn update_function(
     properties: &Value,
 ) -> CallResult<Made> {
     let name = current.reference.as_str().unwrap_or_default();
-    if context.name(properties, "FunctionName", 64) != name {
-        delete_function(context, current).await?;
-        return create_function(context, properties).await;
-    }
     let path = format!("{API}/{}", segment(name));
-    if current.properties["Code"] != properties["Code"] {
-        let body = code(context, properties)?;
-        rest(context.client, "lambda", "PUT", &format!("{path}/code"), Some(body)).await?;
+    let mut made = Made::same(current);
+    if current.properties["Code"] != properties["Code"] || current.half_changed {
+        let mut body = code(context, properties)?;
+        if let Some(architectures) = properties.get("Architectures") {
+            body["Architectures"] = architectures.clone();
+        }
+        let answer = rest(context.client, "lambda", "PUT", &format!("{path}/code"), Some(body)).await?;
+        made.attributes.insert("CodeSha256".into(), answer["CodeSha256"].clone());
     }
-    let body = Value::Object(configuration(properties));
+    let mut body = configuration(properties);
+    for (name, default) in defaults() {
+        if current.properties.get(name).is_some() {
+            body.entry(name).or_insert(default);
+        }
+    }
+    let body = Value::Object(body);
     rest(context.client, "lambda", "PUT", &format!("{path}/configuration"), Some(body)).await?;
-    Ok(Made { reference: current.reference.clone(), attributes: current.attributes.clone() })
+    update_concurrency(context, name, current, properties).await?;
+    update_tags(context, current, properties).await?;
+    Ok(made)
+}
+
+/// What a function has that the template says nothing of, for settings that it once did.
+fn defaults() -> [(&'static str, Value); 6] {
+    [
+        ("Description", "".into()),
+        ("Environment", json!({ "Variables": {} })),
+        ("EphemeralStorage", json!({ "Size": 512 })),
+        ("MemorySize", 128.into()),
+        ("Timeout", 3.into()),
+        ("TracingConfig", json!({ "Mode": "PassThrough" })),
+    ]
+}
+
+async fn update_concurrency(
+    context: &Context<'_>,
+    name: &str,
+    current: &StackResource,
+    properties: &Value,
+) -> CallResult<()> {
+    const FIELD: &str = "ReservedConcurrentExecutions";
+    let path = format!("/2017-10-31/functions/{}/concurrency", segment(name));
+    match (current.properties.get(FIELD), properties.get(FIELD)) {
+        (old, new) if old == new => Ok(()),
+        (_, Some(limit)) => {
+            rest(context.client, "lambda", "PUT", &path, Some(json!({ FIELD: limit }))).await.map(drop)
+        }
+        (_, None) => rest(context.client, "lambda", "DELETE", &path, None).await.map(drop),
+    }
+}
+
+async fn update_tags(context: &Context<'_>, current: &StackResource, properties: &Value) -> CallResult<()> {
+    let (old, new) = (tag_map(&current.properties), tag_map(properties));
+    let arn = current.attributes.get("Arn").and_then(Value::as_str).unwrap_or_default();
+    let path = format!("/2017-03-31/tags/{}", segment(arn));
+    for key in old.keys().filter(|key| !new.contains_key(*key)) {
+        let path = format!("{path}?tagKeys={}", segment(key));
+        rest(context.client, "lambda", "DELETE", &path, None).await?;
+    }
+    if old != new && !new.is_empty() {
+        rest(context.client, "lambda", "POST", &path, Some(json!({ "Tags": new }))).await?;
+    }
+    Ok(())
 }
 
 pub(super) async fn delete_function(context: &Context<'_>, resource: &StackResource) -> CallResult<()> {
@@ -176,49 +229,129 @@ pub(super) async fn delete_function(context: &Context<'_>, resource: &StackResou
     rest(context.client, "lambda", "DELETE", &path, None).await.map(drop)
 }
 
-fn function_path(properties: &Value) -> String {
-    format!("{API}/{}", segment(properties["FunctionName"].as_str().unwrap_or_default()))
+pub(super) async fn locate_function(context: &Context<'_>, name: &str) -> CallResult<Made> {
+    let path = format!("{API}/{}/configuration", segment(name));
+    rest(context.client, "lambda", "GET", &path, None).await?;
+    Ok(Made::new(name, &[]))
+}
+
+/// The path of the function that a property names, and the version or alias that may follow its name.
+fn function_path(properties: &Value) -> (String, Option<String>) {
+    let name = properties["FunctionName"].as_str().unwrap_or_default();
+    // `name:alias`, or an ARN of eight parts.
+    let parts: Vec<&str> = name.split(':').collect();
+    let (name, qualifier) = match (name.starts_with("arn:"), parts.len()) {
+        (true, 8) => (parts[..7].join(":"), Some(parts[7].to_string())),
+        (false, 2) => (parts[0].to_string(), Some(parts[1].to_string())),
+        _ => (name.to_string(), None),
+    };
+    (format!("{API}/{}", segment(&name)), qualifier)
 }
 
 pub(super) async fn publish_version(context: &Context<'_>, properties: &Value) -> CallResult<Made> {
-    let path = format!("{}/versions", function_path(properties));
-    let answer = rest(context.client, "lambda", "POST", &path, Some(json!({}))).await?;
+    let path = format!("{}/versions", function_path(properties).0);
+    let mut body = json!({});
+    for field in ["CodeSha256", "Description"] {
+        if let Some(value) = properties.get(field) {
+            body[field] = value.clone();
+        }
+    }
+    let answer = rest(context.client, "lambda", "POST", &path, Some(body)).await?;
     let attributes = [("Version", answer["Version"].clone()), ("FunctionArn", answer["FunctionArn"].clone())];
     Ok(Made::new(answer["FunctionArn"].clone(), &attributes))
 }
 
-pub(super) async fn put_alias(context: &Context<'_>, properties: &Value) -> CallResult<Made> {
-    let path = format!("{}/aliases", function_path(properties));
-    let name = properties["Name"].as_str().unwrap_or_default();
-    let body = json!({ "Name": name, "FunctionVersion": properties["FunctionVersion"] });
-    let answer = match rest(context.client, "lambda", "POST", &path, Some(body.clone())).await {
-        Err(error) if error.code() == "ResourceConflictException" => {
-            rest(context.client, "lambda", "PUT", &format!("{path}/{}", segment(name)), Some(body)).await?
-        }
-        answer => answer?,
-    };
-    Ok(Made::new(answer["AliasArn"].clone(), &[("AliasArn", answer["AliasArn"].clone())]))
-}
-
-pub(super) async fn delete_alias(context: &Context<'_>, resource: &StackResource) -> CallResult<()> {
-    let name = resource.properties["Name"].as_str().unwrap_or_default();
-    let path = format!("{}/aliases/{}", function_path(&resource.properties), segment(name));
+pub(super) async fn delete_version(context: &Context<'_>, resource: &StackResource) -> CallResult<()> {
+    let version = resource.attributes.get("Version").and_then(Value::as_str).unwrap_or_default();
+    if version.is_empty() {
+        return Ok(());
+    }
+    let path = format!("{}?Qualifier={}", function_path(&resource.properties).0, segment(version));
     rest(context.client, "lambda", "DELETE", &path, None).await.map(drop)
 }
 
+fn alias_body(properties: &Value) -> Value {
+    let mut body = json!({ "FunctionVersion": properties["FunctionVersion"],
+                           "Description": properties["Description"].as_str().unwrap_or_default() });
+    let weights = properties["RoutingConfig"]["AdditionalVersionWeights"].as_array().into_iter().flatten();
+    let weights: Map<String, Value> = weights
+        .filter_map(|weight| {
+            Some((weight["FunctionVersion"].as_str()?.to_string(), weight["FunctionWeight"].clone()))
+        })
+        .collect();
+    body["RoutingConfig"] = json!({ "AdditionalVersionWeights": weights });
+    body
+}
+
+pub(super) async fn create_alias(context: &Context<'_>, properties: &Value) -> CallResult<Made> {
+    let path = format!("{}/aliases", function_path(properties).0);
+    let mut body = alias_body(properties);
+    body["Name"] = properties["Name"].clone();
+    let answer = rest(context.client, "lambda", "POST", &path, Some(body)).await?;
+    Ok(Made::new(answer["AliasArn"].clone(), &[("AliasArn", answer["AliasArn"].clone())]))
+}
+
+fn alias_path(properties: &Value) -> String {
+    let name = properties["Name"].as_str().unwrap_or_default();
+    format!("{}/aliases/{}", function_path(properties).0, segment(name))
+}
+
+pub(super) async fn update_alias(
+    context: &Context<'_>,
+    current: &StackResource,
+    properties: &Value,
+) -> CallResult<Made> {
+    let body = alias_body(properties);
+    rest(context.client, "lambda", "PUT", &alias_path(&current.properties), Some(body)).await?;
+    Ok(Made::same(current))
+}
+
+pub(super) async fn delete_alias(context: &Context<'_>, resource: &StackResource) -> CallResult<()> {
+    rest(context.client, "lambda", "DELETE", &alias_path(&resource.properties), None).await.map(drop)
+}
+
+pub(super) async fn locate_alias(context: &Context<'_>, properties: &Value) -> CallResult<Made> {
+    let answer = rest(context.client, "lambda", "GET", &alias_path(properties), None).await?;
+    Ok(Made::new(answer["AliasArn"].clone(), &[]))
+}
+
+/// A statement's id is its own for each replacement, since the old one goes last.
+fn statement_id(context: &Context<'_>) -> String {
+    context.name(&Value::Null, "", 100)
+}
+
+fn qualified(path: String, qualifier: Option<String>) -> String {
+    qualifier.map_or(path.clone(), |qualifier| format!("{path}?Qualifier={}", segment(&qualifier)))
+}
+
 pub(super) async fn add_permission(context: &Context<'_>, properties: &Value) -> CallResult<Made> {
-    let mut body = json!({ "StatementId": context.id });
+    let id = statement_id(context);
+    let mut body = json!({ "StatementId": id });
     for field in ["Action", "Principal", "SourceArn", "SourceAccount", "EventSourceToken"] {
         if let Some(value) = properties.get(field) {
             body[field] = value.clone();
         }
     }
-    let path = format!("{}/policy", function_path(properties));
+    let (function, qualifier) = function_path(properties);
+    let path = qualified(format!("{function}/policy"), qualifier);
     rest(context.client, "lambda", "POST", &path, Some(body)).await?;
-    Ok(Made::new(context.id, &[]))
+    Ok(Made::new(id.clone(), &[("Id", id.into())]))
 }
 
 pub(super) async fn remove_permission(context: &Context<'_>, resource: &StackResource) -> CallResult<()> {
-    let path = format!("{}/policy/{}", function_path(&resource.properties), segment(context.id));
+    let id = resource.reference.as_str().unwrap_or_default();
+    let (function, qualifier) = function_path(&resource.properties);
+    let path = qualified(format!("{function}/policy/{}", segment(id)), qualifier);
     rest(context.client, "lambda", "DELETE", &path, None).await.map(drop)
+}
+
+pub(super) async fn locate_permission(context: &Context<'_>, properties: &Value) -> CallResult<Option<Made>> {
+    let (function, qualifier) = function_path(properties);
+    let path = qualified(format!("{function}/policy"), qualifier);
+    let answer = rest(context.client, "lambda", "GET", &path, None).await?;
+    let policy: Value =
+        serde_json::from_str(answer["Policy"].as_str().unwrap_or_default()).unwrap_or_default();
+    let id = statement_id(context);
+    let mut statements = policy["Statement"].as_array().into_iter().flatten();
+    Ok(statements.any(|statement| statement["Sid"] == id.as_str()).then(|| Made::new(id, &[])))
 }

@@ -1,12 +1,22 @@
-//! One file a service: how its resource types are created, updated and deleted, and what `Ref` and `Fn::GetAtt` give.
+//! One file a service: how its resource types are created, updated, found and deleted, and what `Ref` and `Fn::GetAtt`
+//! give.
 
+pub(crate) mod catalog;
+mod cloudwatch;
 mod data;
 mod ecs;
+mod events;
 mod iam;
 mod lambda;
-mod messaging;
+mod locate;
+mod logs;
 mod s3;
+mod scheduler;
+mod sns;
+mod sqs;
 mod states;
+
+pub(crate) use locate::locate;
 
 use std::path::Path;
 
@@ -14,7 +24,16 @@ use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
 use crate::client::{CallError, CallResult, Client};
-use crate::deploy::StackResource;
+use crate::stack::StackResource;
+
+/// Account and region of the target.
+#[derive(Clone, Debug, Default)]
+pub struct Place {
+    /// Account of the credentials.
+    pub account: String,
+    /// Region of the calls.
+    pub region: String,
+}
 
 /// Where and for what a resource is made.
 pub(crate) struct Context<'a> {
@@ -25,19 +44,32 @@ pub(crate) struct Context<'a> {
     pub stack: &'a str,
     /// Folder of the template.
     pub folder: &'a Path,
+    pub place: &'a Place,
+    /// How often the resource was replaced.
+    pub generation: u32,
 }
 
 impl Context<'_> {
-    /// The given name, or one made from stack and logical id; stable, so that a repeated deployment finds it again.
+    /// The given name, or one made from stack and logical id; stable, so that a repeated deployment finds it again, and
+    /// another for each replacement.
     pub fn name(&self, properties: &Value, field: &str, length_max: usize) -> String {
         if let Some(name) = properties[field].as_str() {
             return name.to_string();
         }
-        let digest = hex::encode(Sha256::digest(format!("{}/{}", self.stack, self.id)));
+        let seed = match self.generation {
+            0 => format!("{}/{}", self.stack, self.id),
+            generation => format!("{}/{}/{generation}", self.stack, self.id),
+        };
+        let digest = hex::encode(Sha256::digest(seed));
         let suffix = &digest[..8];
         let stem: String =
             format!("{}-{}", self.stack, self.id).chars().take(length_max.saturating_sub(9)).collect();
         format!("{stem}-{suffix}")
+    }
+
+    /// `arn:aws:SERVICE:REGION:ACCOUNT:RESOURCE`.
+    pub fn arn(&self, service: &str, resource: &str) -> String {
+        format!("arn:aws:{service}:{}:{}:{resource}", self.place.region, self.place.account)
     }
 }
 
@@ -53,64 +85,19 @@ impl Made {
         let attributes = attributes.iter().map(|(name, value)| (name.to_string(), value.clone())).collect();
         Made { reference: reference.into(), attributes }
     }
-}
 
-/// What this build does with a resource type.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Support {
-    /// Makes it.
-    Run,
-    /// Keeps it in the stack and says so.
-    Recorded,
-    /// Refuses it.
-    Refused,
-}
-
-/// Types that change nothing about how a workflow runs here.
-const RECORDED: [&str; 7] = [
-    "AWS::CloudFormation::WaitConditionHandle",
-    "AWS::CloudWatch::Dashboard",
-    "AWS::Logs::ResourcePolicy",
-    "AWS::S3::BucketPolicy",
-    "AWS::SNS::TopicPolicy",
-    "AWS::Serverless::Application::Metadata",
-    "AWS::CDK::Metadata",
-];
-
-/// Types that are made.
-const RUN: [&str; 21] = [
-    "AWS::DynamoDB::Table",
-    "AWS::ECS::Cluster",
-    "AWS::ECS::TaskDefinition",
-    "AWS::IAM::ManagedPolicy",
-    "AWS::IAM::Policy",
-    "AWS::IAM::Role",
-    "AWS::Lambda::Alias",
-    "AWS::Lambda::Function",
-    "AWS::Lambda::Permission",
-    "AWS::Lambda::Version",
-    "AWS::Logs::LogGroup",
-    "AWS::Logs::LogStream",
-    "AWS::S3::Bucket",
-    "AWS::SNS::Subscription",
-    "AWS::SNS::Topic",
-    "AWS::SQS::Queue",
-    "AWS::SQS::QueuePolicy",
-    "AWS::StepFunctions::Activity",
-    "AWS::StepFunctions::StateMachine",
-    "AWS::StepFunctions::StateMachineAlias",
-    "AWS::StepFunctions::StateMachineVersion",
-];
-
-/// Is this type made, recorded or refused?
-pub(crate) fn support(kind: &str) -> Support {
-    if RUN.contains(&kind) {
-        Support::Run
-    } else if RECORDED.contains(&kind) {
-        Support::Recorded
-    } else {
-        Support::Refused
+    /// The identity of a resource that was changed in place.
+    pub fn same(current: &StackResource) -> Made {
+        Made { reference: current.reference.clone(), attributes: current.attributes.clone() }
     }
+}
+
+/// Types of which one may be there already: log groups are made by whoever writes first, task definitions have revisions,
+/// subscribing and putting a policy twice is the same as once.
+pub(crate) fn is_shared(kind: &str) -> bool {
+    let shared =
+        ["AWS::ECS::TaskDefinition", "AWS::IAM::Policy", "AWS::Logs::LogGroup", "AWS::SNS::Subscription"];
+    shared.contains(&kind)
 }
 
 /// Turns what lies beside the template into properties that can be compared (a folder of code into its hash, the
@@ -125,113 +112,119 @@ pub(crate) fn prepare(kind: &str, properties: Value, folder: &Path, region: &str
 
 pub(crate) async fn create(context: &Context<'_>, kind: &str, properties: &Value) -> CallResult<Made> {
     match kind {
+        "AWS::CloudWatch::Alarm" => cloudwatch::put_alarm(context, properties).await,
         "AWS::DynamoDB::Table" => data::create_table(context, properties).await,
         "AWS::ECS::Cluster" => ecs::create_cluster(context, properties).await,
         "AWS::ECS::TaskDefinition" => ecs::register_task_definition(context, properties).await,
+        "AWS::Events::EventBus" => events::create_bus(context, properties).await,
+        "AWS::Events::Rule" => events::put_rule(context, properties).await,
         "AWS::IAM::ManagedPolicy" => iam::create_managed_policy(context, properties).await,
         "AWS::IAM::Policy" => iam::put_policy(context, properties).await,
         "AWS::IAM::Role" => iam::create_role(context, properties).await,
-        "AWS::Lambda::Alias" => lambda::put_alias(context, properties).await,
+        "AWS::Lambda::Alias" => lambda::create_alias(context, properties).await,
         "AWS::Lambda::Function" => lambda::create_function(context, properties).await,
         "AWS::Lambda::Permission" => lambda::add_permission(context, properties).await,
         "AWS::Lambda::Version" => lambda::publish_version(context, properties).await,
-        "AWS::Logs::LogGroup" => data::create_log_group(context, properties).await,
-        "AWS::Logs::LogStream" => data::create_log_stream(context, properties).await,
+        "AWS::Logs::LogGroup" => logs::create_group(context, properties).await,
+        "AWS::Logs::LogStream" => logs::create_stream(context, properties).await,
+        "AWS::Logs::ResourcePolicy" => logs::put_policy(context, properties).await,
         "AWS::S3::Bucket" => s3::create_bucket(context, properties).await,
-        "AWS::SNS::Subscription" => messaging::subscribe(context, properties).await,
-        "AWS::SNS::Topic" => messaging::create_topic(context, properties).await,
-        "AWS::SQS::Queue" => messaging::create_queue(context, properties).await,
-        "AWS::SQS::QueuePolicy" => messaging::put_queue_policy(context, properties).await,
+        "AWS::S3::BucketPolicy" => s3::put_policy(context, properties).await,
+        "AWS::SNS::Subscription" => sns::subscribe(context, properties).await,
+        "AWS::SNS::Topic" => sns::create_topic(context, properties).await,
+        "AWS::SNS::TopicPolicy" => sns::put_policy(context, properties).await,
+        "AWS::SQS::Queue" => sqs::create_queue(context, properties).await,
+        "AWS::SQS::QueuePolicy" => sqs::put_policy(context, properties).await,
+        "AWS::Scheduler::Schedule" => scheduler::create_schedule(context, properties).await,
+        "AWS::Scheduler::ScheduleGroup" => scheduler::create_group(context, properties).await,
         "AWS::StepFunctions::Activity" => states::create_activity(context, properties).await,
         "AWS::StepFunctions::StateMachine" => states::create_state_machine(context, properties).await,
-        "AWS::StepFunctions::StateMachineAlias" => states::put_alias(context, properties).await,
+        "AWS::StepFunctions::StateMachineAlias" => states::create_alias(context, properties).await,
         "AWS::StepFunctions::StateMachineVersion" => states::publish_version(context, properties).await,
         _ => Ok(Made::new(context.id, &[])),
     }
 }
 
-/// Brings an existing resource to new properties; its identity may change (a new revision of a task definition).
+/// Brings an existing resource to new properties without changing which one it is.
 pub(crate) async fn update(
     context: &Context<'_>,
-    kind: &str,
     current: &StackResource,
     properties: &Value,
 ) -> CallResult<Made> {
-    match kind {
+    match current.kind.as_str() {
+        "AWS::DynamoDB::Table" => data::update_table(context, current, properties).await,
+        "AWS::Events::Rule" => events::update_rule(context, current, properties).await,
+        "AWS::IAM::ManagedPolicy" => iam::update_managed_policy(context, current, properties).await,
+        "AWS::IAM::Policy" => iam::update_policy(context, current, properties).await,
+        "AWS::IAM::Role" => iam::update_role(context, current, properties).await,
+        "AWS::Lambda::Alias" => lambda::update_alias(context, current, properties).await,
         "AWS::Lambda::Function" => lambda::update_function(context, current, properties).await,
+        "AWS::Logs::LogGroup" => logs::update_group(context, current, properties).await,
+        "AWS::S3::Bucket" => s3::update_bucket(context, current, properties).await,
+        "AWS::SNS::Subscription" => sns::update_subscription(context, current, properties).await,
+        "AWS::SNS::Topic" => sns::update_topic(context, current, properties).await,
+        "AWS::SNS::TopicPolicy" => sns::update_policy(context, current, properties).await,
+        "AWS::SQS::Queue" => sqs::update_queue(context, current, properties).await,
+        "AWS::SQS::QueuePolicy" => sqs::update_policy(context, current, properties).await,
+        "AWS::Scheduler::Schedule" => scheduler::update_schedule(context, current, properties).await,
         "AWS::StepFunctions::StateMachine" => {
             states::update_state_machine(context, current, properties).await
         }
-        "AWS::IAM::Role" => iam::update_role(context, current, properties).await,
-        "AWS::SQS::Queue" => messaging::update_queue(context, current, properties).await,
-        "AWS::S3::Bucket" => s3::update_bucket(context, current, properties).await,
-        "AWS::SNS::Topic" => messaging::update_topic(context, current, properties).await,
-        "AWS::Logs::LogGroup" => data::update_log_group(context, current, properties).await,
-        // Creating these again is how AWS updates them, too.
-        "AWS::ECS::Cluster"
-        | "AWS::ECS::TaskDefinition"
-        | "AWS::IAM::Policy"
-        | "AWS::Lambda::Alias"
-        | "AWS::Lambda::Version"
-        | "AWS::SQS::QueuePolicy"
-        | "AWS::StepFunctions::StateMachineAlias"
-        | "AWS::StepFunctions::StateMachineVersion" => create(context, kind, properties).await,
-        kind if support(kind) == Support::Recorded => create(context, kind, properties).await,
-        _ => {
-            delete(context, current).await?;
-            create(context, kind, properties).await
+        "AWS::StepFunctions::StateMachineAlias" => states::update_alias(context, current, properties).await,
+        // Putting these again is how AWS updates them, too.
+        "AWS::CloudWatch::Alarm" | "AWS::Logs::ResourcePolicy" | "AWS::S3::BucketPolicy" => {
+            create(context, &current.kind, properties).await
         }
+        // What is left are tags, which nothing here reads.
+        _ => Ok(Made::same(current)),
     }
 }
 
+/// Deletes a resource; one that is gone already is deleted.
 pub(crate) async fn delete(context: &Context<'_>, resource: &StackResource) -> CallResult<()> {
     let deleted = match resource.kind.as_str() {
+        "AWS::CloudWatch::Alarm" => cloudwatch::delete_alarm(context, resource).await,
         "AWS::DynamoDB::Table" => data::delete_table(context, resource).await,
         "AWS::ECS::Cluster" => ecs::delete_cluster(context, resource).await,
         "AWS::ECS::TaskDefinition" => ecs::deregister_task_definition(context, resource).await,
+        "AWS::Events::EventBus" => events::delete_bus(context, resource).await,
+        "AWS::Events::Rule" => events::delete_rule(context, resource).await,
         "AWS::IAM::ManagedPolicy" => iam::delete_managed_policy(context, resource).await,
         "AWS::IAM::Policy" => iam::delete_policy(context, resource).await,
         "AWS::IAM::Role" => iam::delete_role(context, resource).await,
         "AWS::Lambda::Alias" => lambda::delete_alias(context, resource).await,
         "AWS::Lambda::Function" => lambda::delete_function(context, resource).await,
         "AWS::Lambda::Permission" => lambda::remove_permission(context, resource).await,
-        "AWS::Logs::LogGroup" => data::delete_log_group(context, resource).await,
-        "AWS::Logs::LogStream" => data::delete_log_stream(context, resource).await,
+        "AWS::Lambda::Version" => lambda::delete_version(context, resource).await,
+        "AWS::Logs::LogGroup" => logs::delete_group(context, resource).await,
+        "AWS::Logs::LogStream" => logs::delete_stream(context, resource).await,
+        "AWS::Logs::ResourcePolicy" => logs::delete_policy(context, resource).await,
         "AWS::S3::Bucket" => s3::delete_bucket(context, resource).await,
-        "AWS::SNS::Subscription" => messaging::unsubscribe(context, resource).await,
-        "AWS::SNS::Topic" => messaging::delete_topic(context, resource).await,
-        "AWS::SQS::Queue" => messaging::delete_queue(context, resource).await,
+        "AWS::S3::BucketPolicy" => s3::delete_policy(context, resource).await,
+        "AWS::SNS::Subscription" => sns::unsubscribe(context, resource).await,
+        "AWS::SNS::Topic" => sns::delete_topic(context, resource).await,
+        "AWS::SNS::TopicPolicy" => sns::delete_policy(context, resource).await,
+        "AWS::SQS::Queue" => sqs::delete_queue(context, resource).await,
+        "AWS::SQS::QueuePolicy" => sqs::delete_policy(context, resource).await,
+        "AWS::Scheduler::Schedule" => scheduler::delete_schedule(context, resource).await,
+        "AWS::Scheduler::ScheduleGroup" => scheduler::delete_group(context, resource).await,
         "AWS::StepFunctions::Activity" => states::delete_activity(context, resource).await,
         "AWS::StepFunctions::StateMachine" => states::delete_state_machine(context, resource).await,
         "AWS::StepFunctions::StateMachineAlias" => states::delete_alias(context, resource).await,
         "AWS::StepFunctions::StateMachineVersion" => states::delete_version(context, resource).await,
-        // A function's versions go with it; a queue's policy goes with the queue.
         _ => Ok(()),
     };
     deleted.or_else(forgive_missing)
 }
 
-/// Deletes what a deployment that died in the middle may have left of a resource it was creating. Only types whose creation
-/// is refused when the name is taken need it; the name is the stack's own, so nothing of anybody else goes.
-pub(crate) async fn clear_left_over(context: &Context<'_>, kind: &str, properties: &Value) -> CallResult<()> {
-    let name = match kind {
-        "AWS::IAM::Role" => context.name(properties, "RoleName", 64),
-        "AWS::DynamoDB::Table" => context.name(properties, "TableName", 255),
-        "AWS::Lambda::Function" => context.name(properties, "FunctionName", 64),
-        _ => return Ok(()),
-    };
-    let resource = StackResource {
-        kind: kind.to_string(),
-        properties: properties.clone(),
-        reference: name.into(),
-        attributes: Map::new(),
-    };
-    delete(context, &resource).await
+/// Goes on where the thing is gone.
+fn forgive_missing_after(answer: CallResult<()>) -> CallResult<()> {
+    answer.or_else(forgive_missing)
 }
 
 /// What is already gone need not be deleted.
 fn forgive_missing(error: CallError) -> CallResult<()> {
-    const GONE: [&str; 11] = [
+    const GONE: [&str; 14] = [
         "AWS.SimpleQueueService.NonExistentQueue",
         "ClusterNotFoundException",
         "NoSuchBucket",
@@ -243,6 +236,9 @@ fn forgive_missing(error: CallError) -> CallResult<()> {
         "StateMachineDoesNotExist",
         "ActivityDoesNotExist",
         "ClientException",
+        "NoSuchBucketPolicy",
+        "ResourceNotFoundFault",
+        "StateMachineAliasDoesNotExist",
     ];
     if GONE.contains(&error.code()) { Ok(()) } else { Err(error) }
 }

@@ -2,10 +2,10 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Context, Made};
+use super::{Context, Made, tag_map};
 use crate::client::{CallError, CallResult, json as call};
-use crate::deploy::StackResource;
 use crate::intrinsics::text;
+use crate::stack::StackResource;
 
 async fn states(context: &Context<'_>, action: &str, body: Value) -> CallResult<Value> {
     call(context.client, "states", &format!("AWSStepFunctions.{action}"), body).await
@@ -82,8 +82,8 @@ pub(super) async fn create_state_machine(context: &Context<'_>, properties: &Val
     let mut body = configuration(properties)?;
     body["name"] = name.as_str().into();
     body["type"] = properties.get("StateMachineType").cloned().unwrap_or_else(|| "STANDARD".into());
-    if let Value::Array(tags) = camel(&properties["Tags"]) {
-        body["tags"] = tags.into();
+    if properties.get("Tags").is_some() {
+        body["tags"] = tags(properties);
     }
     let answer = states(context, "CreateStateMachine", body).await?;
     let arn = answer["stateMachineArn"].clone();
@@ -97,18 +97,38 @@ pub(super) async fn update_state_machine(
     current: &StackResource,
     properties: &Value,
 ) -> CallResult<Made> {
-    let renamed = current.attributes.get("Name").and_then(Value::as_str)
-        != Some(&context.name(properties, "StateMachineName", 80));
-    if renamed || current.properties["StateMachineType"] != properties["StateMachineType"] {
-        delete_state_machine(context, current).await?;
-        return create_state_machine(context, properties).await;
-    }
     let mut body = configuration(properties)?;
     body["stateMachineArn"] = current.reference.clone();
     let answer = states(context, "UpdateStateMachine", body).await?;
-    let mut attributes = current.attributes.clone();
-    attributes.insert("StateMachineRevisionId".into(), revision(&answer));
-    Ok(Made { reference: current.reference.clone(), attributes })
+    update_tags(context, current, properties).await?;
+    let mut made = Made::same(current);
+    made.attributes.insert("StateMachineRevisionId".into(), revision(&answer));
+    Ok(made)
+}
+
+async fn update_tags(context: &Context<'_>, current: &StackResource, properties: &Value) -> CallResult<()> {
+    let (old, new) = (tag_map(&current.properties), tag_map(properties));
+    let arn = &current.reference;
+    let gone: Vec<&String> = old.keys().filter(|key| !new.contains_key(*key)).collect();
+    if !gone.is_empty() {
+        states(context, "UntagResource", json!({ "resourceArn": arn, "tagKeys": gone })).await?;
+    }
+    if old != new && !new.is_empty() {
+        states(context, "TagResource", json!({ "resourceArn": arn, "tags": tags(properties) })).await?;
+    }
+    Ok(())
+}
+
+fn tags(properties: &Value) -> Value {
+    let tags =
+        tag_map(properties).into_iter().map(|(key, value)| json!({ "key": key, "value": text(&value) }));
+    tags.collect()
+}
+
+pub(super) async fn locate_state_machine(context: &Context<'_>, name: &str) -> CallResult<Made> {
+    let arn = context.arn("states", &format!("stateMachine:{name}"));
+    states(context, "DescribeStateMachine", json!({ "stateMachineArn": arn })).await?;
+    Ok(Made::new(arn, &[]))
 }
 
 pub(super) async fn delete_state_machine(context: &Context<'_>, resource: &StackResource) -> CallResult<()> {
@@ -136,29 +156,44 @@ pub(super) async fn delete_version(context: &Context<'_>, resource: &StackResour
     }
 }
 
-pub(super) async fn put_alias(context: &Context<'_>, properties: &Value) -> CallResult<Made> {
-    let routing = match properties.get("RoutingConfiguration") {
+fn routing(properties: &Value) -> Value {
+    match properties.get("RoutingConfiguration") {
         Some(routing) => camel(routing),
         None => {
             let version = &properties["DeploymentPreference"]["StateMachineVersionArn"];
             json!([{ "stateMachineVersionArn": version, "weight": 100 }])
         }
-    };
+    }
+}
+
+pub(super) async fn create_alias(context: &Context<'_>, properties: &Value) -> CallResult<Made> {
     let name = context.name(properties, "Name", 80);
-    let body = json!({ "name": name, "routingConfiguration": routing });
-    let answer = match states(context, "CreateStateMachineAlias", body).await {
-        Err(error) if error.code() == "ConflictException" => {
-            let version = routing[0]["stateMachineVersionArn"].as_str().unwrap_or_default();
-            let machine = version.rsplit_once(':').map_or(version, |(machine, _)| machine);
-            let arn = format!("{machine}:{name}");
-            let body = json!({ "stateMachineAliasArn": arn, "routingConfiguration": routing });
-            states(context, "UpdateStateMachineAlias", body).await?;
-            json!({ "stateMachineAliasArn": arn })
-        }
-        answer => answer?,
-    };
-    let arn = answer["stateMachineAliasArn"].clone();
+    let mut body = json!({ "name": name, "routingConfiguration": routing(properties) });
+    if let Some(description) = properties.get("Description") {
+        body["description"] = description.clone();
+    }
+    let arn = states(context, "CreateStateMachineAlias", body).await?["stateMachineAliasArn"].clone();
     Ok(Made::new(arn.clone(), &[("Arn", arn)]))
+}
+
+pub(super) async fn update_alias(
+    context: &Context<'_>,
+    current: &StackResource,
+    properties: &Value,
+) -> CallResult<Made> {
+    let body = json!({ "stateMachineAliasArn": current.reference, "routingConfiguration": routing(properties),
+                       "description": properties["Description"].as_str().unwrap_or_default() });
+    states(context, "UpdateStateMachineAlias", body).await?;
+    Ok(Made::same(current))
+}
+
+pub(super) async fn locate_alias(context: &Context<'_>, properties: &Value) -> CallResult<Made> {
+    let routing = routing(properties);
+    let version = routing[0]["stateMachineVersionArn"].as_str().unwrap_or_default();
+    let machine = version.rsplit_once(':').map_or(version, |(machine, _)| machine);
+    let arn = format!("{machine}:{}", context.name(properties, "Name", 80));
+    states(context, "DescribeStateMachineAlias", json!({ "stateMachineAliasArn": arn })).await?;
+    Ok(Made::new(arn, &[]))
 }
 
 pub(super) async fn delete_alias(context: &Context<'_>, resource: &StackResource) -> CallResult<()> {
@@ -175,4 +210,10 @@ pub(super) async fn create_activity(context: &Context<'_>, properties: &Value) -
 
 pub(super) async fn delete_activity(context: &Context<'_>, resource: &StackResource) -> CallResult<()> {
     states(context, "DeleteActivity", json!({ "activityArn": resource.reference })).await.map(drop)
+}
+
+pub(super) async fn locate_activity(context: &Context<'_>, name: &str) -> CallResult<Made> {
+    let arn = context.arn("states", &format!("activity:{name}"));
+    states(context, "DescribeActivity", json!({ "activityArn": arn })).await?;
+    Ok(Made::new(arn, &[]))
 }
