@@ -220,10 +220,9 @@ async fn deploy(
     let resources = prepared.stack.resources.len();
     let count = |kind: ChangeKind| deployed.changes.iter().filter(|change| change.kind == kind).count();
     let summary = match deployed.changes.len() {
-        0 => format!("{} resources, unchanged", resources),
+        0 => format!("{resources} resources, unchanged"),
         _ => format!(
-            "{} resources: {} created, {} updated, {} deleted",
-            resources,
+            "{resources} resources: {} created, {} updated, {} deleted",
             count(ChangeKind::Add),
             count(ChangeKind::Modify) + count(ChangeKind::Replace),
             count(ChangeKind::Remove)
