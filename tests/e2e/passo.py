@@ -84,7 +84,7 @@ class Server:
         self.process = None
         self.log = world.folder / f"serve-{len(world.servers)}.log"
 
-    def start(self, listen=None, env=None, seconds=30):
+    def start(self, listen=None, env=None, seconds=120):
         listen = listen or self.listen
         command = [*self.prefix, binary(), "serve", "--listen", listen, "--data", str(self.data), *self.words]
         since = self.log.stat().st_size if self.log.exists() else 0
@@ -152,8 +152,10 @@ class Server:
 
 
 def network():
-    """What pip needs to reach its index from this machine."""
-    return {name: value for name, value in os.environ.items() if name.startswith(("PIP_", "SSL_", "REQUESTS_"))}
+    """What pip needs to reach its index from this machine, and where it keeps what it has fetched once."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pip"
+    settings = {name: value for name, value in os.environ.items() if name.startswith(("PIP_", "SSL_", "REQUESTS_"))}
+    return {"PIP_CACHE_DIR": str(cache), **settings}
 
 
 def processes_of(endpoint):

@@ -231,3 +231,95 @@ impl Export<'_> {
         bucket.call("putObject", &parameters).await?.members().map(drop)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+    use std::pin::pin;
+    use std::sync::{Mutex, PoisonError};
+    use std::task::{Context, Poll, Waker};
+
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::transport::Pending;
+
+    /// Does what comes twice under one invocation id only once, as the embedded S3 does.
+    #[derive(Default)]
+    struct Receiver {
+        seen: Mutex<BTreeSet<String>>,
+        files: Mutex<BTreeMap<String, Bytes>>,
+    }
+
+    impl Receiver {
+        fn names(&self) -> Vec<String> {
+            let files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
+            files.keys().map(|path| path.rsplit('/').next().unwrap_or_default().to_owned()).collect()
+        }
+
+        fn text(&self, name: &str) -> String {
+            let files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
+            let found = files.iter().find(|(path, _)| path.ends_with(name));
+            found.map(|(_, body)| String::from_utf8_lossy(body).into_owned()).unwrap_or_default()
+        }
+    }
+
+    impl Transport for Receiver {
+        fn call<'a>(
+            &'a self,
+            identity: &'a Identity,
+            _: &'a str,
+            request: http::Request<Bytes>,
+        ) -> Pending<'a> {
+            let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+            if seen.insert(identity.invocation_id.to_string()) {
+                let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
+                files.insert(request.uri().path().to_owned(), request.into_body());
+            }
+            Box::pin(std::future::ready(Ok(http::Response::new(Bytes::new()))))
+        }
+
+        fn http<'a>(&'a self, _: http::Request<Bytes>) -> Pending<'a> {
+            Box::pin(std::future::ready(Ok(http::Response::new(Bytes::new()))))
+        }
+    }
+
+    fn child(status: &str, output: &str) -> ChildRecord {
+        ChildRecord {
+            execution_arn: format!("arn:aws:states:us-east-1:1:execution:m/l:{status}").into(),
+            status: status.into(),
+            input: None,
+            output: Payload::parse(output.to_owned()).ok(),
+            times: None,
+            redrive_count: 0,
+        }
+    }
+
+    fn write(receiver: &Arc<Receiver>, children: &[ChildRecord]) {
+        let [role_arn, session_name, account, region] =
+            [Arc::from("r"), Arc::from("s"), Arc::from("1"), Arc::from("e")];
+        let identity = Identity { role_arn, session_name, account, region, invocation_id: "run".into() };
+        let transport: Arc<dyn Transport> = Arc::<Receiver>::clone(receiver);
+        let writer = json!({ "Arguments": { "Bucket": "b", "Prefix": "p" } });
+        let written = pin!(results(
+            &transport,
+            &identity,
+            "arn:aws:states:us-east-1:1:mapRun:m/l:id",
+            &writer,
+            children
+        ));
+        assert!(matches!(written.poll(&mut Context::from_waker(Waker::noop())), Poll::Ready(Ok(_))));
+    }
+
+    /// All files of a Map Run were written under its one invocation id: the second and the manifest were taken for
+    /// repetitions of the first.
+    #[test]
+    fn a_receiver_that_drops_repetitions_gets_every_file_and_what_a_redrive_changed() {
+        let receiver = Arc::new(Receiver::default());
+        write(&receiver, &[child("SUCCEEDED", "1"), child("FAILED", "{\"Error\":\"E\"}")]);
+        assert_eq!(receiver.names(), ["FAILED_0.json", "SUCCEEDED_0.json", "manifest.json"]);
+        write(&receiver, &[child("SUCCEEDED", "1"), child("SUCCEEDED", "2")]);
+        assert!(receiver.text("SUCCEEDED_0.json").contains("\"Output\":\"2\""));
+        assert!(receiver.text("manifest.json").contains("\"FAILED\":[]"));
+    }
+}
