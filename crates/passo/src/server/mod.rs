@@ -6,6 +6,7 @@ mod dispatch;
 mod errors;
 mod local;
 mod observers;
+mod prometheus;
 mod roles;
 mod states;
 mod transport;
@@ -14,6 +15,7 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Instant;
 
 use api::{Api, Surroundings};
 use bytes::Bytes;
@@ -57,6 +59,7 @@ struct Front {
     api: Api,
     services: Services,
     info: Info,
+    metrics: prometheus::Metrics,
 }
 
 impl Server {
@@ -75,6 +78,9 @@ impl Server {
         let states = states::States::default();
         let machines = observers::Machines::default();
         let transport = Arc::new(transport::Embedded::new(services.clone(), states.clone()));
+        let metrics = prometheus::Metrics::new();
+        let mut observers = observers::all(&services, &machines);
+        observers.push(Arc::new(metrics.clone()));
         let dispatch = dispatch::Tasks::new(Integrations::new(transport));
         let catalog: Arc<Catalog> = Arc::new(Catalog);
         let runtime = Runtime::open(RuntimeParts {
@@ -83,7 +89,7 @@ impl Server {
             dispatch: Arc::new(dispatch),
             clock: Arc::new(SystemClock),
             compilers: Compilers::with_catalog(catalog.clone()),
-            observers: observers::all(&services, &machines),
+            observers,
         })
         .await?;
         let runtime = Arc::new(runtime);
@@ -98,7 +104,7 @@ impl Server {
         let api = Api::new(Arc::clone(&runtime), surroundings);
         states.attach(api.clone(), services.clone());
         let info = Info::new(&config, &endpoint, &services).await;
-        let front = Front { api, services: services.clone(), info: info.clone() };
+        let front = Front { api, services: services.clone(), info: info.clone(), metrics };
         let (stop, stopping) = watch::channel(false);
         let listener = tokio::spawn(listen(listener, front, stopping));
         Ok(Server { info, runtime, services, stop, listener })
@@ -154,12 +160,18 @@ impl Front {
         if let Some(answer) = local::answer(&self.info, &request) {
             return answer;
         }
-        let (parts, body) = request.into_parts();
-        let is_states = services::route(&parts).as_str() == "states";
-        let request = http::Request::from_parts(parts, body);
-        if is_states {
-            return states::over_http(&self.api, &self.services, request).await;
+        if let Some(answer) = self.metrics.answer(&request) {
+            return answer;
         }
-        self.services.handle(request).await
+        let (parts, body) = request.into_parts();
+        let service = services::route(&parts);
+        let request = http::Request::from_parts(parts, body);
+        let began = Instant::now();
+        let answer = match service.as_str() {
+            "states" => states::over_http(&self.api, &self.services, request).await,
+            _ => self.services.handle(request).await,
+        };
+        self.metrics.answered(service.as_str(), answer.status().as_u16(), began.elapsed());
+        answer
     }
 }
