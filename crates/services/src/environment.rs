@@ -15,6 +15,7 @@ use jiff::Timestamp;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock, RwLock, Weak};
 use std::time::Duration;
+use tokio::sync::watch;
 
 /// The time of day, and waiting for it. Whatever becomes due by the clock waits here, never by `tokio::time`, so that a
 /// clock that is set forward is noticed at once.
@@ -48,6 +49,9 @@ impl Clock for SystemClock {
     }
 }
 
+/// How long a call waits for a process that is starting.
+const SDK_CALLER_WAIT: Duration = Duration::from_secs(60);
+
 /// What every service shares. Cheap to clone.
 #[derive(Clone)]
 pub struct Environment {
@@ -62,7 +66,7 @@ struct Inner {
     logs: OnceLock<LogSink>,
     metrics: OnceLock<MetricSink>,
     events: OnceLock<EventSink>,
-    sdk_caller: OnceLock<Arc<dyn SdkCaller>>,
+    sdk_caller: watch::Sender<Option<Arc<dyn SdkCaller>>>,
 }
 
 impl Environment {
@@ -77,7 +81,7 @@ impl Environment {
                 logs: OnceLock::new(),
                 metrics: OnceLock::new(),
                 events: OnceLock::new(),
-                sdk_caller: OnceLock::new(),
+                sdk_caller: watch::Sender::new(None),
             }),
         }
     }
@@ -147,13 +151,17 @@ impl Environment {
         let _ = self.inner.events.set(sink);
     }
 
-    /// Says how calls are made that this crate cannot make. The first word counts.
+    /// Says how calls are made that this crate cannot make, once they can be made.
     pub fn set_sdk_caller(&self, caller: Arc<dyn SdkCaller>) {
-        let _ = self.inner.sdk_caller.set(caller);
+        self.inner.sdk_caller.send_replace(Some(caller));
     }
 
-    pub(crate) fn sdk_caller(&self) -> Result<&Arc<dyn SdkCaller>, ServiceError> {
-        let caller = self.inner.sdk_caller.get();
+    /// What makes those calls. While the process starts, what is owed already waits for it here, so that no attempt is lost
+    /// by being early.
+    pub(crate) async fn sdk_caller(&self) -> Result<Arc<dyn SdkCaller>, ServiceError> {
+        let mut given = self.inner.sdk_caller.subscribe();
+        let caller = tokio::time::timeout(SDK_CALLER_WAIT, given.wait_for(Option::is_some)).await;
+        let caller = caller.ok().and_then(Result::ok).and_then(|caller| caller.clone());
         caller.ok_or_else(|| ServiceError::unavailable("Nobody makes such calls in this process."))
     }
 

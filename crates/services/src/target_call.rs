@@ -82,7 +82,7 @@ pub(crate) async fn start_execution(
     let (region, account, _) = split_arn(state_machine_arn)?;
     let parameters = json!({"stateMachineArn": state_machine_arn, "name": name, "input": input});
     let call = SdkCall { service: "sfn".to_owned(), action: "startExecution".to_owned(), parameters };
-    match environment.sdk_caller()?.call(at(context, region, account), call).await {
+    match environment.sdk_caller().await?.call(at(context, region, account), call).await {
         Err(error) if error.short_code() == "ExecutionAlreadyExists" => Ok(()),
         answer => answer.map(|_| ()),
     }

@@ -113,6 +113,7 @@ async fn open_server(arguments: &RunArgs, data: &Path) -> Result<Server, Failed>
         listen: std::net::SocketAddr::from(([127, 0, 0, 1], 0)),
         ecs: arguments.services.ecs.into(),
         iam: Enforce::from(arguments.iam),
+        clock: None,
     };
     Server::open(config).await.map_err(|error| Failed::Environment(error.to_string()))
 }

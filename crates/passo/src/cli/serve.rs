@@ -22,6 +22,10 @@ pub struct ServeArgs {
     /// What a missing permission does
     #[arg(long, value_enum, default_value = "log", env = "PASSO_IAM")]
     iam: IamArg,
+    /// Start with a clock of the server's own at this time (RFC 3339), which POST /local/clock sets forward: for trying
+    /// schedules, waits and alarms
+    #[arg(long, value_name = "TIME")]
+    clock: Option<jiff::Timestamp>,
     #[command(flatten)]
     services: ServiceArgs,
 }
@@ -38,6 +42,7 @@ pub async fn serve(terminal: &Terminal, arguments: ServeArgs) -> Result<(), Fail
         listen: arguments.listen,
         ecs: arguments.services.ecs.into(),
         iam: arguments.iam.into(),
+        clock: arguments.clock,
     };
     // Before the server opens, so that no signal is missed.
     let environment =

@@ -16,6 +16,9 @@ pub enum ServerError {
     /// The embedded services.
     #[error(transparent)]
     Services(#[from] services::OpenError),
+    /// The clock that can be set forward.
+    #[error(transparent)]
+    Clock(#[from] super::clock::ClockError),
 }
 
 fn hint(error: &std::io::Error) -> &'static str {

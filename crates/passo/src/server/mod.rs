@@ -2,12 +2,14 @@
 //!
 //! `passo serve` and `passo run` open the same one. It is the only place where the crates meet.
 
+mod clock;
 mod dispatch;
 mod errors;
 mod local;
 mod observers;
 mod prometheus;
 mod roles;
+mod sdk;
 mod states;
 mod transport;
 
@@ -19,8 +21,9 @@ use std::time::Instant;
 
 use api::{Api, Surroundings};
 use bytes::Bytes;
+use clock::{ClockError, MovableClock};
 use integrations::{Catalog, Integrations};
-use runtime::{Compilers, Runtime, RuntimeConfig, RuntimeParts, SystemClock};
+use runtime::{Compilers, Runtime, RuntimeConfig, RuntimeParts};
 use services::{AllowedHosts, EcsMode, Enforce, Services, ServicesConfig};
 use store::{SqliteOptions, SqliteStore};
 use tokio::net::TcpListener;
@@ -41,6 +44,8 @@ pub struct ServerConfig {
     pub ecs: EcsMode,
     /// What a missing permission does.
     pub iam: Enforce,
+    /// When the clock starts that can be set forward; without it, the machine's clock holds.
+    pub clock: Option<jiff::Timestamp>,
 }
 
 /// A running server.
@@ -60,6 +65,7 @@ struct Front {
     services: Services,
     info: Info,
     metrics: prometheus::Metrics,
+    clock: Option<MovableClock>,
 }
 
 impl Server {
@@ -68,9 +74,11 @@ impl Server {
         let listener = errors::bind(config.listen).await?;
         let address = listener.local_addr().map_err(|error| ServerError::Listen(config.listen, error))?;
         let store = SqliteStore::open(&config.data, &SqliteOptions::default())?;
+        let clocks = Clocks::open(&config)?;
         let services = Services::open(ServicesConfig {
             ecs: config.ecs,
             enforce: config.iam,
+            clock: clocks.services,
             ..ServicesConfig::new(&config.data)
         })?;
         let endpoint = format!("http://{}", reachable(address));
@@ -81,13 +89,14 @@ impl Server {
         let metrics = prometheus::Metrics::new();
         let mut observers = observers::all(&services, &machines);
         observers.push(Arc::new(metrics.clone()));
+        let sdk = sdk::Sdk::new(Arc::clone(&transport));
         let dispatch = dispatch::Tasks::new(Integrations::new(transport));
         let catalog: Arc<Catalog> = Arc::new(Catalog);
         let runtime = Runtime::open(RuntimeParts {
             config: RuntimeConfig::default(),
             store: Box::new(store),
             dispatch: Arc::new(dispatch),
-            clock: Arc::new(SystemClock),
+            clock: clocks.runtime,
             compilers: Compilers::with_catalog(catalog.clone()),
             observers,
         })
@@ -96,15 +105,17 @@ impl Server {
         machines.attach(&runtime);
         let surroundings = Surroundings {
             catalog,
-            announce_logging: observers::log_announcement(services.environment().logs().cloned()),
+            announce_logging: observers::log_announcement(services.environment().clone()),
             check_mock: Arc::new(dispatch::check_mock),
             log_group_exists: observers::log_group_check(services.clone()),
             role_refusal: roles::refusal(services.clone()),
         };
         let api = Api::new(Arc::clone(&runtime), surroundings);
         states.attach(api.clone(), services.clone());
+        services.environment().set_sdk_caller(Arc::new(sdk));
         let info = Info::new(&config, &endpoint, &services).await;
-        let front = Front { api, services: services.clone(), info: info.clone(), metrics };
+        let front =
+            Front { api, services: services.clone(), info: info.clone(), metrics, clock: clocks.movable };
         let (stop, stopping) = watch::channel(false);
         let listener = tokio::spawn(listen(listener, front, stopping));
         Ok(Server { info, runtime, services, stop, listener })
@@ -122,6 +133,26 @@ impl Server {
         // Side by side, since open long polls end when their service does.
         let _ = tokio::join!(self.listener, self.services.shutdown());
         self.runtime.shutdown().await;
+    }
+}
+
+/// The clock as each part wants it: the machine's, or one that can be set forward.
+struct Clocks {
+    runtime: Arc<dyn runtime::Clock>,
+    services: Arc<dyn services::Clock>,
+    movable: Option<MovableClock>,
+}
+
+impl Clocks {
+    fn open(config: &ServerConfig) -> Result<Clocks, ClockError> {
+        let Some(start) = config.clock else {
+            MovableClock::refuse_ahead(&config.data)?;
+            let (runtime, services) = (Arc::new(runtime::SystemClock), Arc::new(services::SystemClock));
+            return Ok(Clocks { runtime, services, movable: None });
+        };
+        let movable = MovableClock::open(&config.data, start)?;
+        let (runtime, services) = (Arc::new(movable.clone()), Arc::new(movable.clone()));
+        Ok(Clocks { runtime, services, movable: Some(movable) })
     }
 }
 
@@ -158,6 +189,9 @@ impl Front {
     async fn handle(&self, mut request: http::Request<Bytes>, peer: SocketAddr) -> http::Response<Bytes> {
         request.extensions_mut().insert(peer.ip());
         if let Some(answer) = local::answer(&self.info, &request) {
+            return answer;
+        }
+        if let Some(answer) = self.clock.as_ref().and_then(|clock| clock.answer(&request)) {
             return answer;
         }
         if let Some(answer) = self.metrics.answer(&request) {

@@ -40,9 +40,18 @@ impl Embedded {
         &self,
         identity: &Identity,
         service: &str,
+        request: http::Request<Bytes>,
+    ) -> Result<http::Response<Bytes>, TransportError> {
+        self.deliver(self.context(identity)?, service, request).await
+    }
+
+    /// Sends a request for a caller that is known.
+    pub async fn deliver(
+        &self,
+        context: CallContext,
+        service: &str,
         mut request: http::Request<Bytes>,
     ) -> Result<http::Response<Bytes>, TransportError> {
-        let context = self.context(identity)?;
         if service == "states" {
             let answer = self.states.call(&context, request).await;
             return answer.ok_or_else(|| TransportError::Connection("the server is starting".into()));
@@ -51,7 +60,7 @@ impl Embedded {
         let scope = format!(
             "AWS4-HMAC-SHA256 Credential={}/19700101/{}/{service}/aws4_request, SignedHeaders=host, Signature=0",
             context.principal.account(),
-            identity.region
+            context.region
         );
         let scope = http::HeaderValue::from_str(&scope)
             .map_err(|error| TransportError::Connection(error.to_string()))?;

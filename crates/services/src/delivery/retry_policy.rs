@@ -24,8 +24,11 @@ impl RetryPolicy {
     pub(crate) fn of(target: &Value) -> Self {
         let given = |member: &str| target.pointer(&format!("/RetryPolicy/{member}")).and_then(Value::as_i64);
         Self {
-            retries_max: given("MaximumRetryAttempts").unwrap_or(RETRIES_MAX),
-            age_max_ms: given("MaximumEventAgeInSeconds").unwrap_or(AGE_MAX_SECONDS) * 1000,
+            retries_max: given("MaximumRetryAttempts").unwrap_or(RETRIES_MAX).clamp(0, RETRIES_MAX),
+            age_max_ms: given("MaximumEventAgeInSeconds")
+                .unwrap_or(AGE_MAX_SECONDS)
+                .clamp(0, AGE_MAX_SECONDS)
+                * 1000,
         }
     }
 

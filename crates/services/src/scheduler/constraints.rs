@@ -62,8 +62,50 @@ const LIST: &[(&str, Rule)] = &[
     ("/MaxResults", Range(1, 100)),
 ];
 
+/// Members that are structures, and members that are text; whatever else they hold cannot be read.
+const STRUCTURES: [&str; 6] = [
+    "/FlexibleTimeWindow",
+    "/Target",
+    "/Target/DeadLetterConfig",
+    "/Target/EventBridgeParameters",
+    "/Target/RetryPolicy",
+    "/Target/SqsParameters",
+];
+const TEXTS: [&str; 12] = [
+    "/ActionAfterCompletion",
+    "/ClientToken",
+    "/Description",
+    "/GroupName",
+    "/KmsKeyArn",
+    "/ScheduleExpression",
+    "/ScheduleExpressionTimezone",
+    "/State",
+    "/Target/Arn",
+    "/Target/DeadLetterConfig/Arn",
+    "/Target/Input",
+    "/Target/RoleArn",
+];
+
+fn readable(input: &Value) -> Result<(), ServiceError> {
+    let is_other = |pointer: &&&str, fits: fn(&Value) -> bool| {
+        input.pointer(pointer).is_some_and(|value| !value.is_null() && !fits(value))
+    };
+    let structure = STRUCTURES.iter().find(|pointer| is_other(pointer, Value::is_object));
+    let text = TEXTS.iter().find(|pointer| is_other(pointer, Value::is_string));
+    match (structure, text) {
+        (Some(pointer), _) => {
+            Err(ServiceError::serialization(format!("The member {} must be a structure.", shown(pointer))))
+        }
+        (None, Some(pointer)) => {
+            Err(ServiceError::serialization(format!("The member {} must be a string.", shown(pointer))))
+        }
+        (None, None) => Ok(()),
+    }
+}
+
 /// Inputs of CreateSchedule and UpdateSchedule.
 pub(super) fn check_schedule(input: &Value) -> Result<(), ServiceError> {
+    readable(input)?;
     let lacks = |(structure, member): &&(&str, &str)| {
         input.pointer(structure).is_some_and(|value| !value.is_null()) && absent(input, member)
     };
@@ -210,6 +252,18 @@ mod tests {
             bad = good.clone();
             bad["Target"]["RoleArn"] = json!(role);
             assert!(check_schedule(&bad).is_err(), "{role}");
+        }
+        for (member, value) in
+            [("Target", json!([])), ("FlexibleTimeWindow", json!("OFF")), ("Description", json!(1))]
+        {
+            bad = good.clone();
+            bad[member] = value;
+            assert_eq!(check_schedule(&bad).unwrap_err().code, "SerializationException", "{member}");
+        }
+        for policy in [json!("x"), json!(5), json!([1])] {
+            bad = good.clone();
+            bad["Target"]["RetryPolicy"] = policy;
+            assert!(check_schedule(&bad).is_err());
         }
         bad = good.clone();
         bad["Target"]["DeadLetterConfig"] = json!({"Arn": "arn:aws:sqs:eu-west-1:123456789012:q.fifo"});

@@ -91,7 +91,7 @@ impl Courier {
                     None => json!({}),
                 };
                 let call = SdkCall { service, action, parameters };
-                environment.sdk_caller()?.call(context, call).await.map(|_| ())
+                environment.sdk_caller().await?.call(context, call).await.map(|_| ())
             }
         }
     }

@@ -88,7 +88,7 @@ impl Scheduler {
         let environment = &self.file.environment;
         let schedule_arn = schedule_arn(context, &input);
         if let Some(call) = target::check(&input["Target"])? {
-            environment.sdk_caller()?.check(&call).map_err(validation)?;
+            environment.sdk_caller().await?.check(&call).map_err(validation)?;
         }
         deliver::acting(environment, &input["Target"], &schedule_arn).map_err(|error| {
             match error.status.as_u16() {

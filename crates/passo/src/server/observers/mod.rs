@@ -9,9 +9,8 @@ use std::sync::{Arc, OnceLock, Weak};
 use bytes::Bytes;
 use runtime::{BoxFuture, Observer, Runtime};
 use serde_json::{Value, json};
-use services::Services;
-use services::logs::LogSink;
 use services::wire::{CallContext, Principal};
+use services::{Environment, Services};
 
 /// The runtime, which observers ask for the configuration of state machines; attached once it is open.
 #[derive(Clone, Default)]
@@ -61,18 +60,19 @@ pub(super) fn log_group_check(services: Services) -> LogGroupCheck {
 }
 
 /// Writes the stream with which AWS tries a log group out.
-pub(super) fn log_announcement(sink: Option<LogSink>) -> LogAnnouncement {
+pub(super) fn log_announcement(environment: Environment) -> LogAnnouncement {
     Arc::new(move |arn| {
-        let sink = sink.clone();
+        let environment = environment.clone();
         Box::pin(async move {
             let parts: Vec<&str> = arn.splitn(7, ':').collect();
-            let (Some(sink), &[_, _, _, region, account, _, group]) = (sink, parts.as_slice()) else {
+            let (Some(sink), &[_, _, _, region, account, _, group]) = (environment.logs(), parts.as_slice())
+            else {
                 return;
             };
             let stream = "log_stream_created_by_aws_to_validate_log_delivery_subscriptions";
             let message = "Permissions are set correctly to allow AWS CloudWatch Logs to write into your logs while \
                            creating a subscription.";
-            let now = jiff::Timestamp::now().as_millisecond();
+            let now = environment.now().as_millisecond();
             if let Err(error) = sink.put(account, region, group, stream, vec![(now, message.into())]).await {
                 tracing::warn!(error = error.message, "the log group could not be tried out");
             }
