@@ -20,22 +20,33 @@ const FOUND_BYTES_MAX: usize = 32 << 20;
 /// What a member of an object takes besides key and value.
 const MEMBER_BYTES: usize = 48;
 
-/// What is left of the steps of one evaluation.
-pub(super) struct Budget(Cell<u64>);
+/// What is left of the steps of one evaluation, and of what it may find.
+pub(super) struct Budget {
+    steps: Cell<u64>,
+    bytes: Cell<usize>,
+}
 
 impl Budget {
     pub(super) fn new() -> Budget {
-        Budget(Cell::new(STEPS_MAX))
+        Budget { steps: Cell::new(STEPS_MAX), bytes: Cell::new(FOUND_BYTES_MAX) }
     }
 
     fn spend(&self) -> Result<(), PathError> {
-        match self.0.get().checked_sub(1) {
+        match self.steps.get().checked_sub(1) {
             Some(left) => {
-                self.0.set(left);
+                self.steps.set(left);
                 Ok(())
             }
             None => Err(PathError::Failed("The path takes too many steps to evaluate".into())),
         }
+    }
+
+    /// Takes what a list of found values is when copied.
+    fn take(&self, found: &[Cow<'_, Value>]) -> Result<(), PathError> {
+        let mut bytes_left = self.bytes.get();
+        let fits = found.iter().all(|value| fits(value, &mut bytes_left));
+        self.bytes.set(bytes_left);
+        if fits { Ok(()) } else { Err(PathError::Failed("The path finds too much".into())) }
     }
 }
 
@@ -46,20 +57,40 @@ pub(super) fn find<'a>(
     root: &'a Value,
     budget: &Budget,
 ) -> Result<Found<'a>, PathError> {
-    let mut walk = Walk { path, root, budget, found: Vec::new() };
-    walk.walk(0, Cow::Borrowed(document), &Trail::Root, true)?;
-    let mut found = walk.found;
+    let mut found = walk(path, document, root, budget)?;
     if !path.definite {
-        let mut bytes_left = FOUND_BYTES_MAX;
-        if !found.iter().all(|value| fits(value, &mut bytes_left)) {
-            return Err(PathError::Failed("The path finds too much".into()));
-        }
+        budget.take(&found)?;
         return Ok(Found::Many(found));
     }
     match found.pop() {
         Some(value) => Ok(Found::One(value)),
         None => Err(PathError::NotFound(format!("No results for path: {}", path.canonical))),
     }
+}
+
+/// Whether `path` leads anywhere; an indefinite one always gives a list.
+pub(super) fn exists(
+    path: &JsonPath,
+    document: &Value,
+    root: &Value,
+    budget: &Budget,
+) -> Result<bool, PathError> {
+    match walk(path, document, root, budget) {
+        Ok(found) => Ok(!path.definite || !found.is_empty()),
+        Err(PathError::NotFound(_)) => Ok(false),
+        Err(other) => Err(other),
+    }
+}
+
+fn walk<'a>(
+    path: &JsonPath,
+    document: &'a Value,
+    root: &'a Value,
+    budget: &Budget,
+) -> Result<Vec<Cow<'a, Value>>, PathError> {
+    let mut walk = Walk { path, root, budget, found: Vec::new() };
+    walk.walk(0, Cow::Borrowed(document), &Trail::Root, true)?;
+    Ok(walk.found)
 }
 
 struct Walk<'p, 'a> {

@@ -8,7 +8,7 @@ use std::cmp::Ordering;
 
 use serde_json::Value;
 
-use super::evaluate::{Budget, find};
+use super::evaluate::{Budget, exists, find};
 use super::java::java_number;
 use super::{Found, JsonPath, PathError, Restriction, Root};
 
@@ -122,7 +122,7 @@ impl Expression {
             }
             Expression::Not(part) => Ok(!part.accepts(item, root, budget)?),
             Expression::Exists { path, wanted } => {
-                Ok(resolve(path, item, root, budget)?.is_some() == *wanted)
+                Ok(exists(path, start_of(path, item, root), root, budget)? == *wanted)
             }
             Expression::Compare { left, operator, right } => {
                 let left = left.value(item, root, budget)?;
@@ -160,14 +160,18 @@ impl Operand {
     }
 }
 
+/// Where a path in a filter begins.
+fn start_of<'a>(path: &JsonPath, item: &'a Value, root: &'a Value) -> &'a Value {
+    if path.root == Root::Document { root } else { item }
+}
+
 fn resolve<'a>(
     path: &JsonPath,
     item: &'a Value,
     root: &'a Value,
     budget: &Budget,
 ) -> Result<Option<Cow<'a, Value>>, PathError> {
-    let start = if path.root == Root::Document { root } else { item };
-    match find(path, start, root, budget).map(Found::into_cow) {
+    match find(path, start_of(path, item, root), root, budget).map(Found::into_cow) {
         Ok(value) => Ok(Some(value)),
         Err(PathError::NotFound(_)) => Ok(None),
         Err(other) => Err(other),
