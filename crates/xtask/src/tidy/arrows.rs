@@ -3,7 +3,7 @@
 use std::path::Path;
 
 /// Crate, and those of ours that it may depend on.
-const ARROWS: [(&str, &[&str]); 13] = [
+const ARROWS: [(&str, &[&str]); 14] = [
     ("asl", &[]),
     ("engine", &["asl"]),
     ("store", &["engine"]),
@@ -18,6 +18,7 @@ const ARROWS: [(&str, &[&str]); 13] = [
         &["api", "asl", "engine", "graph", "integrations", "runtime", "services", "store", "templates"],
     ),
     ("testkit", &["asl", "engine", "store", "runtime"]),
+    ("fuzz", &["asl", "templates"]),
     ("powercut", &[]),
     ("xtask", &[]),
 ];
