@@ -351,6 +351,31 @@ def test_what_a_killed_command_left_is_deleted_with_the_stack(shop, calls):
     assert shop.found() == EMPTY and shop.stacks() == {}
 
 
+@pytest.mark.parametrize("calls", [5, 7, 8, 9, 10])
+def test_an_update_killed_in_the_middle_is_completed_by_the_next_command(shop, calls):
+    shop.deploy()
+    before = shop.found()
+    shop.change("DelaySeconds: !Ref Delay", "DelaySeconds: 5")
+    shop.change("{AttributeName: id, KeyType: HASH}", "{AttributeName: sku, KeyType: HASH}")
+    shop.change("{AttributeName: id, AttributeType: S}", "{AttributeName: sku, AttributeType: S}")
+    assert Proxy(shop.server, calls).run(shop, "deploy", shop.file, "--stack", "shop") == -signal.SIGKILL
+    assert set(before["tables"]) <= set(shop.found()["tables"]), "what is replaced goes last"
+    shop.deploy()
+    assert shop.delay() == "5" and len(shop.found()["tables"]) == 1 and shop.found()["tables"] != before["tables"]
+    assert "no changes" in shop.deploy().stderr
+    shop.delete()
+    assert shop.found() == EMPTY
+
+
+@pytest.mark.parametrize("calls", [4, 7, 10])
+def test_a_deletion_killed_in_the_middle_is_completed_by_the_next_command(shop, calls):
+    shop.deploy()
+    assert Proxy(shop.server, calls).run(shop, "delete", "shop") == -signal.SIGKILL
+    assert shop.stacks() == {"shop": "DELETE_IN_PROGRESS"}
+    shop.delete()
+    assert shop.found() == EMPTY and shop.stacks() == {}
+
+
 def test_a_server_killed_in_the_middle_knows_the_stack_when_it_is_back(shop):
     """The server is killed while the command is at work, wherever it happens to be."""
     with ThreadPoolExecutor() as pool:
@@ -450,6 +475,107 @@ def test_a_sam_application_is_published_at_each_change(server, tmp_path):
     assert targets["Targets"][0]["Arn"] == alias
     shop.delete()
     assert functions.list_functions()["Functions"] == [] and shop.found() == EMPTY
+
+
+def test_a_schedule_of_a_sam_state_machine_is_made_changed_and_deleted(server, tmp_path):
+    shop = Shop(server, tmp_path / "scheduled", """
+        Transform: AWS::Serverless-2016-10-31
+        Resources:
+          Group: {Type: AWS::Scheduler::ScheduleGroup, Properties: {Name: reports}}
+          Flow:
+            Type: AWS::Serverless::StateMachine
+            Properties:
+              Definition: {StartAt: A, States: {A: {Type: Succeed}}}
+              Events:
+                Daily:
+                  Type: ScheduleV2
+                  Properties:
+                    Name: daily
+                    GroupName: !Ref Group
+                    ScheduleExpression: cron(0 6 * * ? *)
+                    ScheduleExpressionTimezone: America/Sao_Paulo
+                    EndDate: "2100-01-01T00:00:00Z"
+                    Input: '{"a": 1}'
+        """)
+    shop.deploy()
+    scheduler = shop.client("scheduler")
+    found = scheduler.get_schedule(Name="daily", GroupName="reports")
+    machine = shop.client("stepfunctions").list_state_machines()["stateMachines"][0]["stateMachineArn"]
+    assert found["ScheduleExpressionTimezone"] == "America/Sao_Paulo" and found["Target"]["Arn"] == machine
+    assert found["EndDate"].year == 2100 and json.loads(found["Target"]["Input"]) == {"a": 1}
+    shop.change("cron(0 6", "cron(0 7")
+    assert "ScheduleExpression" in shop.deploy().stderr
+    assert scheduler.get_schedule(Name="daily", GroupName="reports")["ScheduleExpression"] == "cron(0 7 * * ? *)"
+    assert "no changes" in shop.deploy().stderr
+    shop.delete()
+    assert scheduler.list_schedules()["Schedules"] == [] and shop.found() == EMPTY
+    assert [group["Name"] for group in scheduler.list_schedule_groups()["ScheduleGroups"]] == ["default"]
+
+
+def test_tags_and_policies_follow_the_template(server, tmp_path):
+    shop = Shop(server, tmp_path / "tagged", """
+        Resources:
+          Table:
+            Type: AWS::DynamoDB::Table
+            Properties:
+              TableName: tagged
+              BillingMode: PAY_PER_REQUEST
+              AttributeDefinitions: [{AttributeName: id, AttributeType: S}]
+              KeySchema: [{AttributeName: id, KeyType: HASH}]
+              Tags: [{Key: a, Value: one}, {Key: b, Value: two}]
+          Queue:
+            Type: AWS::SQS::Queue
+            Properties: {QueueName: q, Tags: [{Key: a, Value: one}, {Key: b, Value: two}]}
+          Topic:
+            Type: AWS::SNS::Topic
+            Properties: {TopicName: t, DisplayName: first, Tags: [{Key: a, Value: one}, {Key: b, Value: two}]}
+          Group:
+            Type: AWS::Logs::LogGroup
+            Properties: {LogGroupName: g, RetentionInDays: 7, Tags: [{Key: a, Value: one}, {Key: b, Value: two}]}
+          Role:
+            Type: AWS::IAM::Role
+            Properties:
+              RoleName: r
+              AssumeRolePolicyDocument: %s
+              Description: first
+              ManagedPolicyArns: ["arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess"]
+              Policies:
+                - {PolicyName: x, PolicyDocument: {Statement: [{Effect: Allow, Action: "s3:*", Resource: "*"}]}}
+                - {PolicyName: y, PolicyDocument: {Statement: [{Effect: Allow, Action: "s3:*", Resource: "*"}]}}
+              Tags: [{Key: a, Value: one}, {Key: b, Value: two}]
+          Bucket: {Type: AWS::S3::Bucket, Properties: {BucketName: tagged-bucket}}
+          Readers:
+            Type: AWS::S3::BucketPolicy
+            Properties:
+              Bucket: !Ref Bucket
+              PolicyDocument:
+                Statement: [{Effect: Allow, Principal: "*", Action: "s3:GetObject", Resource: !Sub "${Bucket.Arn}/*"}]
+        """ % TRUST)
+    shop.deploy()
+    shop.change("{Key: a, Value: one}, {Key: b, Value: two}", "{Key: a, Value: other}")
+    shop.change("DisplayName: first", "DisplayName: second")
+    shop.change("Description: first", "Description: second")
+    shop.change("RetentionInDays: 7", "RetentionInDays: 30")
+    lines = shop.file.read_text().splitlines()
+    shop.file.write_text("\n".join(line for line in lines if "PolicyName: y" not in line))
+    done = shop.deploy()
+    assert "5 modified" in done.stderr
+    dynamodb, queues, topics = shop.client("dynamodb"), shop.client("sqs"), shop.client("sns")
+    table = dynamodb.describe_table(TableName="tagged")["Table"]["TableArn"]
+    assert dynamodb.list_tags_of_resource(ResourceArn=table)["Tags"] == [{"Key": "a", "Value": "other"}]
+    queue = queues.get_queue_url(QueueName="q")["QueueUrl"]
+    assert queues.list_queue_tags(QueueUrl=queue)["Tags"] == {"a": "other"}
+    topic = topics.list_topics()["Topics"][0]["TopicArn"]
+    assert topics.list_tags_for_resource(ResourceArn=topic)["Tags"] == [{"Key": "a", "Value": "other"}]
+    assert topics.get_topic_attributes(TopicArn=topic)["Attributes"]["DisplayName"] == "second"
+    logs, iam = shop.client("logs"), shop.client("iam")
+    assert logs.list_tags_log_group(logGroupName="g")["tags"] == {"a": "other"}
+    assert logs.describe_log_groups()["logGroups"][0]["retentionInDays"] == 30
+    role = iam.get_role(RoleName="r")["Role"]
+    assert role["Description"] == "second" and role["Tags"] == [{"Key": "a", "Value": "other"}]
+    assert iam.list_role_policies(RoleName="r")["PolicyNames"] == ["x"]
+    assert "s3:GetObject" in shop.client("s3").get_bucket_policy(Bucket="tagged-bucket")["Policy"]
+    assert "no changes" in shop.deploy().stderr
 
 
 def test_the_order_workflow_is_deployed_and_deleted(server, tmp_path):

@@ -195,9 +195,13 @@ fn path(name: &str) -> String {
     format!("/local/stacks/{}", segment(name))
 }
 
+/// A state that another one has replaced, or that cannot be written, ends the deployment where it is.
 fn unkept(error: CallError) -> TemplateError {
     match error {
-        CallError::Refused { message, .. } => TemplateError::Unkept(message),
+        CallError::Refused { code, message, .. } if code == "ConflictException" => {
+            TemplateError::Unkept(message)
+        }
+        CallError::Refused { .. } => error.on("stack"),
         CallError::Unreachable { reason, .. } => TemplateError::Unkept(reason),
     }
 }

@@ -82,7 +82,7 @@ impl Template {
     ) -> Result<Template, TemplateError> {
         let document = Document::parse(file, text)?;
         let invalid = |pointer: &str, what: String| TemplateError::Invalid(document.place(pointer), what);
-        if !document.value["Resources"].as_object().is_some_and(|resources| !resources.is_empty()) {
+        if document.value["Resources"].as_object().is_none_or(Map::is_empty) {
             return Err(invalid("/Resources", "At least one Resources member must be defined.".into()));
         }
         check::sections(&document)?;
@@ -354,6 +354,12 @@ fn supported(
                 let place = document.place(&format!("{}/Properties/{property}", resource.pointer));
                 let what = format!("resource {id} ({}) has {property}", resource.kind);
                 findings.refused.push(Unsupported { place, what, reason: String::new() });
+            }
+        }
+        for (property, reason) in catalog::of(&resource.kind).map_or(&[] as &[_], |entry| entry.recorded) {
+            if resource.properties.get(*property).is_some() {
+                let place = document.place(&format!("{}/Properties/{property}", resource.pointer));
+                findings.warnings.push(format!("{place}: {property} of {id} is recorded only: {reason}"));
             }
         }
         kept.insert(id, resource);

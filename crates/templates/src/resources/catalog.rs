@@ -22,12 +22,21 @@ pub(crate) struct Entry {
     /// Properties that cannot be changed; `*` for all but tags.
     pub replaced_by: &'static [&'static str],
     pub attributes: &'static [&'static str],
-    /// Properties with an effect that is not here.
+    /// Properties with an effect that is not here, so that the stack would not do what it says.
     pub refused: &'static [&'static str],
+    /// Properties without which the stack does the same here: they are kept in it, with this said.
+    pub recorded: &'static [(&'static str, &'static str)],
 }
 
-const NOTHING: Entry =
-    Entry { kind: "", support: Support::Run, name: None, replaced_by: &[], attributes: &[], refused: &[] };
+const NOTHING: Entry = Entry {
+    kind: "",
+    support: Support::Run,
+    name: None,
+    replaced_by: &[],
+    attributes: &[],
+    refused: &[],
+    recorded: &[],
+};
 
 const fn recorded(kind: &'static str, reason: &'static str) -> Entry {
     Entry { kind, support: Support::Recorded(reason), ..NOTHING }
@@ -101,7 +110,7 @@ const TYPES: &[Entry] = &[
         kind: "AWS::Lambda::Alias",
         replaced_by: &["FunctionName", "Name"],
         attributes: &["AliasArn"],
-        refused: &["ProvisionedConcurrencyConfig", "RoutingConfig"],
+        refused: &["ProvisionedConcurrencyConfig"],
         ..NOTHING
     },
     Entry {
@@ -109,7 +118,11 @@ const TYPES: &[Entry] = &[
         name: Some(("FunctionName", 64)),
         replaced_by: &["FunctionName", "PackageType"],
         attributes: &["Arn", "CodeSha256"],
-        refused: &["FileSystemConfigs", "ImageConfig", "Layers", "DeadLetterConfig"],
+        refused: &["DeadLetterConfig", "FileSystemConfigs", "ImageConfig", "Layers"],
+        recorded: &[
+            ("KmsKeyArn", "nothing is encrypted with it"),
+            ("VpcConfig", "functions are in the network of this machine"),
+        ],
         ..NOTHING
     },
     Entry { kind: "AWS::Lambda::Permission", replaced_by: &["*"], attributes: &["Id"], ..NOTHING },
@@ -140,16 +153,18 @@ const TYPES: &[Entry] = &[
         replaced_by: &["BucketName", "Region"],
         attributes: &["Arn", "DomainName", "RegionalDomainName", "DualStackDomainName"],
         refused: &[
-            "AnalyticsConfigurations",
             "CorsConfiguration",
-            "IntelligentTieringConfigurations",
             "InventoryConfigurations",
-            "LifecycleConfiguration",
-            "LoggingConfiguration",
-            "MetricsConfigurations",
             "ObjectLockConfiguration",
             "ReplicationConfiguration",
             "WebsiteConfiguration",
+        ],
+        recorded: &[
+            ("AnalyticsConfigurations", "nothing is analysed"),
+            ("IntelligentTieringConfigurations", "there is one storage class"),
+            ("LifecycleConfiguration", "nothing expires by itself"),
+            ("LoggingConfiguration", "requests are not logged into buckets"),
+            ("MetricsConfigurations", "requests are not counted by bucket"),
         ],
         ..NOTHING
     },
@@ -225,6 +240,7 @@ const REFUSED: &[(&str, &str)] = &[
     ("AWS::ApiGateway::RestApi", "HTTP APIs are not served here; start executions by the Step Functions API"),
     ("AWS::ApiGatewayV2::Api", "HTTP APIs are not served here; start executions by the Step Functions API"),
     ("AWS::CloudFormation::Stack", "deploy nested stacks one by one and share values by exports"),
+    ("AWS::DynamoDB::GlobalTable", "there is one region; use AWS::DynamoDB::Table"),
     ("AWS::ECS::Service", "only tasks that end are run; start them by ecs:runTask"),
     ("AWS::Events::ApiDestination", "calls to outside endpoints are not made from rules"),
     ("AWS::Events::Connection", "calls to outside endpoints are not made from rules"),

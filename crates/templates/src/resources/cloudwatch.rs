@@ -2,7 +2,8 @@
 
 use serde_json::Value;
 
-use super::{Context, Made, tag_map};
+use super::tags::{fields, tag_map};
+use super::{Context, Made};
 use crate::client::{CallResult, query, xml_members, xml_text};
 use crate::intrinsics::text;
 use crate::stack::StackResource;
@@ -50,10 +51,7 @@ pub(super) async fn put_alarm(context: &Context<'_>, properties: &Value) -> Call
             parameters.push((path, text(&dimension[member])));
         }
     }
-    for (index, (key, value)) in tag_map(properties).into_iter().enumerate() {
-        parameters.push((format!("Tags.member.{}.Key", index + 1), key));
-        parameters.push((format!("Tags.member.{}.Value", index + 1), text(&value)));
-    }
+    parameters.extend(fields(&tag_map(properties)));
     monitoring(context, "PutMetricAlarm", &parameters).await?;
     let arn = context.arn("cloudwatch", &format!("alarm:{name}"));
     Ok(Made::new(name, &[("Arn", arn.into())]))

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::tags::{TagChange, pairs};
 use super::{Context, Made};
 use crate::client::{CallResult, json as call};
 use crate::stack::StackResource;
@@ -83,6 +84,14 @@ pub(super) async fn update_table(
         let off = json!({ "AttributeName": old[ttl]["AttributeName"], "Enabled": false });
         let wanted = properties.get(ttl).cloned().unwrap_or(off);
         dynamodb(context, "UpdateTimeToLive", json!({ "TableName": name, ttl: wanted })).await?;
+    }
+    let (arn, tags) = (&current.attributes["Arn"], TagChange::of(current, properties));
+    if !tags.gone.is_empty() {
+        dynamodb(context, "UntagResource", json!({ "ResourceArn": arn, "TagKeys": tags.gone })).await?;
+    }
+    if !tags.put.is_empty() {
+        let body = json!({ "ResourceArn": arn, "Tags": pairs(&tags.put, "Key", "Value") });
+        dynamodb(context, "TagResource", body).await?;
     }
     Ok(made)
 }

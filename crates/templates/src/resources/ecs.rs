@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
+use super::tags::{TagChange, pairs, tag_map};
 use super::{Context, Made};
 use crate::client::{CallResult, json as call};
 use crate::stack::StackResource;
@@ -12,8 +13,25 @@ async fn ecs(context: &Context<'_>, action: &str, body: Value) -> CallResult<Val
 
 pub(super) async fn create_cluster(context: &Context<'_>, properties: &Value) -> CallResult<Made> {
     let name = context.name(properties, "ClusterName", 255);
-    let answer = ecs(context, "CreateCluster", json!({ "clusterName": name })).await?;
+    let tags = pairs(&tag_map(properties), "key", "value");
+    let answer = ecs(context, "CreateCluster", json!({ "clusterName": name, "tags": tags })).await?;
     Ok(Made::new(name, &[("Arn", answer["cluster"]["clusterArn"].clone())]))
+}
+
+pub(super) async fn update_cluster(
+    context: &Context<'_>,
+    current: &StackResource,
+    properties: &Value,
+) -> CallResult<Made> {
+    let (arn, tags) = (&current.attributes["Arn"], TagChange::of(current, properties));
+    if !tags.gone.is_empty() {
+        ecs(context, "UntagResource", json!({ "resourceArn": arn, "tagKeys": tags.gone })).await?;
+    }
+    if !tags.put.is_empty() {
+        let body = json!({ "resourceArn": arn, "tags": pairs(&tags.put, "key", "value") });
+        ecs(context, "TagResource", body).await?;
+    }
+    Ok(Made::same(current))
 }
 
 pub(super) async fn delete_cluster(context: &Context<'_>, resource: &StackResource) -> CallResult<()> {

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::tags::{TagChange, pairs, tag_map};
 use super::{Context, Made, document};
 use crate::client::{CallError, CallResult, json as call};
 use crate::stack::StackResource;
@@ -12,9 +13,31 @@ async fn events(context: &Context<'_>, action: &str, body: Value) -> CallResult<
 
 pub(super) async fn create_bus(context: &Context<'_>, properties: &Value) -> CallResult<Made> {
     let name = context.name(properties, "Name", 256);
-    let answer = events(context, "CreateEventBus", json!({ "Name": name })).await?;
+    let tags = pairs(&tag_map(properties), "Key", "Value");
+    let answer = events(context, "CreateEventBus", json!({ "Name": name, "Tags": tags })).await?;
     let attributes = [("Arn", answer["EventBusArn"].clone()), ("Name", name.as_str().into())];
     Ok(Made::new(name, &attributes))
+}
+
+async fn update_tags(context: &Context<'_>, current: &StackResource, properties: &Value) -> CallResult<()> {
+    let (arn, tags) = (&current.attributes["Arn"], TagChange::of(current, properties));
+    if !tags.gone.is_empty() {
+        events(context, "UntagResource", json!({ "ResourceARN": arn, "TagKeys": tags.gone })).await?;
+    }
+    if !tags.put.is_empty() {
+        let body = json!({ "ResourceARN": arn, "Tags": pairs(&tags.put, "Key", "Value") });
+        events(context, "TagResource", body).await?;
+    }
+    Ok(())
+}
+
+pub(super) async fn update_bus(
+    context: &Context<'_>,
+    current: &StackResource,
+    properties: &Value,
+) -> CallResult<Made> {
+    update_tags(context, current, properties).await?;
+    Ok(Made::same(current))
 }
 
 pub(super) async fn delete_bus(context: &Context<'_>, resource: &StackResource) -> CallResult<()> {
@@ -46,6 +69,9 @@ pub(super) async fn put_rule(context: &Context<'_>, properties: &Value) -> CallR
         if let Some(value) = properties.get(field) {
             body[field] = value.clone();
         }
+    }
+    if properties.get("Tags").is_some() {
+        body["Tags"] = pairs(&tag_map(properties), "Key", "Value");
     }
     if let Some(pattern) = properties.get("EventPattern") {
         body["EventPattern"] = document(pattern).into();
@@ -85,6 +111,7 @@ pub(super) async fn update_rule(
         body["Ids"] = json!(gone);
         events(context, "RemoveTargets", body).await?;
     }
+    update_tags(context, current, properties).await?;
     Ok(made)
 }
 

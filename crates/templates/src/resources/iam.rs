@@ -2,7 +2,8 @@
 
 use serde_json::Value;
 
-use super::{Context, Made, document, tag_map};
+use super::tags::{TagChange, fields, key_fields, tag_map};
+use super::{Context, Made, document};
 use crate::client::{CallResult, query, xml_members, xml_text};
 use crate::intrinsics::text;
 use crate::stack::StackResource;
@@ -29,10 +30,7 @@ pub(super) async fn create_role(context: &Context<'_>, properties: &Value) -> Ca
     for field in ["Description", "MaxSessionDuration", "PermissionsBoundary"] {
         parameters.extend(properties.get(field).map(|value| (field.to_string(), text(value))));
     }
-    for (index, (key, value)) in tag_map(properties).into_iter().enumerate() {
-        parameters.push((format!("Tags.member.{}.Key", index + 1), key));
-        parameters.push((format!("Tags.member.{}.Value", index + 1), text(&value)));
-    }
+    parameters.extend(fields(&tag_map(properties)));
     let answer = query(context.client, "iam", "2010-05-08", "CreateRole", &parameters).await?;
     let arn = xml_text(&answer, "Arn").unwrap_or_default();
     let id = xml_text(&answer, "RoleId").unwrap_or_default();
@@ -100,7 +98,35 @@ pub(super) async fn update_role(
             gone(call(context, "DetachRolePolicy", &[("RoleName", role), ("PolicyArn", arn)]).await)?;
         }
     }
+    update_settings(context, role, current, properties).await?;
     Ok(Made::same(current))
+}
+
+/// Tags, and what else a role says of itself.
+async fn update_settings(
+    context: &Context<'_>,
+    role: &str,
+    current: &StackResource,
+    properties: &Value,
+) -> CallResult<()> {
+    let settings = ["Description", "MaxSessionDuration"];
+    if settings.iter().any(|field| current.properties.get(*field) != properties.get(*field)) {
+        let description = properties["Description"].as_str().unwrap_or_default();
+        let duration = properties.get("MaxSessionDuration").map_or("3600".to_string(), text);
+        let parameters =
+            [("RoleName", role), ("Description", description), ("MaxSessionDuration", duration.as_str())];
+        call(context, "UpdateRole", &parameters).await?;
+    }
+    let (name, tags) = (("RoleName".to_string(), role.to_string()), TagChange::of(current, properties));
+    if !tags.gone.is_empty() {
+        let parameters = [vec![name.clone()], key_fields(&tags.gone)].concat();
+        query(context.client, "iam", "2010-05-08", "UntagRole", &parameters).await?;
+    }
+    if !tags.put.is_empty() {
+        let parameters = [vec![name], fields(&tags.put)].concat();
+        query(context.client, "iam", "2010-05-08", "TagRole", &parameters).await?;
+    }
+    Ok(())
 }
 
 /// A role goes with whatever policies it has by now, also those of a change that was never finished.

@@ -10,7 +10,8 @@ use sha2::{Digest, Sha256};
 use zip::ZipWriter;
 use zip::write::SimpleFileOptions;
 
-use super::{Context, Made, tag_map};
+use super::tags::{TagChange, tag_map};
+use super::{Context, Made};
 use crate::client::{CallError, CallResult, rest, segment};
 use crate::stack::StackResource;
 
@@ -102,20 +103,17 @@ fn code(context: &Context<'_>, properties: &Value) -> CallResult<Value> {
     Ok(code.clone())
 }
 
-const CONFIGURATION: [&str; 13] = [
+const CONFIGURATION: [&str; 10] = [
     "Runtime",
     "Handler",
     "Timeout",
     "MemorySize",
     "Environment",
     "Description",
-    "Layers",
     "Role",
     "TracingConfig",
     "EphemeralStorage",
-    "VpcConfig",
     "LoggingConfig",
-    "KmsKeyArn",
 ];
 
 /// Numbers may come as strings from templates' parameters.
@@ -211,15 +209,15 @@ async fn update_concurrency(
 }
 
 async fn update_tags(context: &Context<'_>, current: &StackResource, properties: &Value) -> CallResult<()> {
-    let (old, new) = (tag_map(&current.properties), tag_map(properties));
+    let tags = TagChange::of(current, properties);
     let arn = current.attributes.get("Arn").and_then(Value::as_str).unwrap_or_default();
     let path = format!("/2017-03-31/tags/{}", segment(arn));
-    for key in old.keys().filter(|key| !new.contains_key(*key)) {
+    for key in &tags.gone {
         let path = format!("{path}?tagKeys={}", segment(key));
         rest(context.client, "lambda", "DELETE", &path, None).await?;
     }
-    if old != new && !new.is_empty() {
-        rest(context.client, "lambda", "POST", &path, Some(json!({ "Tags": new }))).await?;
+    if !tags.put.is_empty() {
+        rest(context.client, "lambda", "POST", &path, Some(json!({ "Tags": tags.put }))).await?;
     }
     Ok(())
 }

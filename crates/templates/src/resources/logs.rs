@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::tags::{TagChange, tag_map};
 use super::{Context, Made, document};
 use crate::client::{CallResult, json as call};
 use crate::stack::StackResource;
@@ -13,7 +14,11 @@ async fn call_logs(context: &Context<'_>, action: &str, body: Value) -> CallResu
 /// A group that is already there (a function may have written first) is taken over.
 pub(super) async fn create_group(context: &Context<'_>, properties: &Value) -> CallResult<Made> {
     let name = context.name(properties, "LogGroupName", 512);
-    match call_logs(context, "CreateLogGroup", json!({ "logGroupName": name })).await {
+    let mut body = json!({ "logGroupName": name });
+    if properties.get("Tags").is_some() {
+        body["tags"] = tag_map(properties).into();
+    }
+    match call_logs(context, "CreateLogGroup", body).await {
         Err(error) if error.code() != "ResourceAlreadyExistsException" => return Err(error),
         _ => {}
     }
@@ -47,6 +52,14 @@ pub(super) async fn update_group(
         call_logs(context, "DeleteRetentionPolicy", json!({ "logGroupName": name })).await?;
     }
     put_retention(context, name, properties).await?;
+    let tags = TagChange::of(current, properties);
+    if !tags.gone.is_empty() {
+        let body = json!({ "logGroupName": name, "tags": tags.gone });
+        call_logs(context, "UntagLogGroup", body).await?;
+    }
+    if !tags.put.is_empty() {
+        call_logs(context, "TagLogGroup", json!({ "logGroupName": name, "tags": tags.put })).await?;
+    }
     Ok(Made::same(current))
 }
 

@@ -15,6 +15,7 @@ mod scheduler;
 mod sns;
 mod sqs;
 mod states;
+mod tags;
 
 pub(crate) use locate::locate;
 
@@ -175,7 +176,10 @@ pub(crate) async fn update(
         "AWS::CloudWatch::Alarm" | "AWS::Logs::ResourcePolicy" | "AWS::S3::BucketPolicy" => {
             create(context, &current.kind, properties).await
         }
-        // What is left are tags, which nothing here reads.
+        "AWS::ECS::Cluster" => ecs::update_cluster(context, current, properties).await,
+        "AWS::Events::EventBus" => events::update_bus(context, current, properties).await,
+        "AWS::StepFunctions::Activity" => states::update_activity(context, current, properties).await,
+        // What is left are tags that no client of these types can ask for here.
         _ => Ok(Made::same(current)),
     }
 }
@@ -246,16 +250,4 @@ fn forgive_missing(error: CallError) -> CallResult<()> {
 /// Text of a property that holds a document, given as an object or as text.
 fn document(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_string)
-}
-
-/// `{"Key": …, "Value": …}` pairs as the older APIs take them.
-fn tag_map(properties: &Value) -> Map<String, Value> {
-    match &properties["Tags"] {
-        Value::Array(tags) => tags
-            .iter()
-            .filter_map(|tag| Some((tag["Key"].as_str()?.to_string(), tag["Value"].clone())))
-            .collect(),
-        Value::Object(tags) => tags.clone(),
-        _ => Map::new(),
-    }
 }

@@ -4,7 +4,8 @@
 use quick_xml::escape::escape;
 use serde_json::{Value, json};
 
-use super::{Context, Made, document, tag_map};
+use super::tags::tag_map;
+use super::{Context, Made, document};
 use crate::client::{CallResult, rest_xml, segment};
 use crate::intrinsics::text;
 use crate::stack::StackResource;

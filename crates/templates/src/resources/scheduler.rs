@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
+use super::tags::{pairs, tag_map};
 use super::{Context, Made};
 use crate::client::{CallResult, rest, segment};
 use crate::stack::StackResource;
@@ -102,7 +103,8 @@ fn group_path(name: &str) -> String {
 
 pub(super) async fn create_group(context: &Context<'_>, properties: &Value) -> CallResult<Made> {
     let name = context.name(properties, "Name", 64);
-    let answer = rest(context.client, "scheduler", "POST", &group_path(&name), Some(json!({}))).await?;
+    let body = json!({ "Tags": pairs(&tag_map(properties), "Key", "Value") });
+    let answer = rest(context.client, "scheduler", "POST", &group_path(&name), Some(body)).await?;
     Ok(Made::new(name, &[("Arn", answer["ScheduleGroupArn"].clone())]))
 }
 

@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::{Context, Made, document, tag_map};
+use super::tags::{TagChange, fields, key_fields, tag_map};
+use super::{Context, Made, document};
 use crate::client::{CallResult, query, xml_members, xml_text};
 use crate::intrinsics::text;
 use crate::stack::StackResource;
@@ -47,10 +48,7 @@ pub(super) async fn create_topic(context: &Context<'_>, properties: &Value) -> C
     let name = context.name(properties, "TopicName", 256);
     let mut parameters = vec![pair("Name", name.as_str())];
     parameters.extend(entries(given(properties, &TOPIC_ATTRIBUTES)));
-    for (index, (key, value)) in tag_map(properties).into_iter().enumerate() {
-        parameters.push((format!("Tags.member.{}.Key", index + 1), key));
-        parameters.push((format!("Tags.member.{}.Value", index + 1), text(&value)));
-    }
+    parameters.extend(fields(&tag_map(properties)));
     let answer = sns(context, "CreateTopic", parameters).await?;
     let arn = xml_text(&answer, "TopicArn").unwrap_or_default();
     for subscription in listed(properties) {
@@ -88,6 +86,14 @@ pub(super) async fn update_topic(
     }
     for subscription in listed(properties) {
         subscribe_to(context, arn, &subscription).await?;
+    }
+    let tags = TagChange::of(current, properties);
+    if !tags.gone.is_empty() {
+        let parameters = [vec![pair("ResourceArn", arn)], key_fields(&tags.gone)].concat();
+        sns(context, "UntagResource", parameters).await?;
+    }
+    if !tags.put.is_empty() {
+        sns(context, "TagResource", [vec![pair("ResourceArn", arn)], fields(&tags.put)].concat()).await?;
     }
     Ok(Made::same(current))
 }

@@ -2,7 +2,8 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Context, Made, document, tag_map};
+use super::tags::{TagChange, tag_map};
+use super::{Context, Made, document};
 use crate::client::{CallResult, json as call};
 use crate::intrinsics::text;
 use crate::stack::StackResource;
@@ -73,13 +74,12 @@ pub(super) async fn update_queue(
     }
     let url = &current.reference;
     sqs(context, "SetQueueAttributes", json!({ "QueueUrl": url, "Attributes": attributes })).await?;
-    let (old, new) = (tag_map(&current.properties), tag_map(properties));
-    let gone: Vec<&String> = old.keys().filter(|key| !new.contains_key(*key)).collect();
-    if !gone.is_empty() {
-        sqs(context, "UntagQueue", json!({ "QueueUrl": url, "TagKeys": gone })).await?;
+    let tags = TagChange::of(current, properties);
+    if !tags.gone.is_empty() {
+        sqs(context, "UntagQueue", json!({ "QueueUrl": url, "TagKeys": tags.gone })).await?;
     }
-    if old != new && !new.is_empty() {
-        sqs(context, "TagQueue", json!({ "QueueUrl": url, "Tags": new })).await?;
+    if !tags.put.is_empty() {
+        sqs(context, "TagQueue", json!({ "QueueUrl": url, "Tags": tags.put })).await?;
     }
     Ok(Made::same(current))
 }

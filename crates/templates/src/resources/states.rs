@@ -2,7 +2,8 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Context, Made, tag_map};
+use super::tags::{TagChange, pairs, tag_map};
+use super::{Context, Made};
 use crate::client::{CallError, CallResult, json as call};
 use crate::intrinsics::text;
 use crate::stack::StackResource;
@@ -83,7 +84,7 @@ pub(super) async fn create_state_machine(context: &Context<'_>, properties: &Val
     body["name"] = name.as_str().into();
     body["type"] = properties.get("StateMachineType").cloned().unwrap_or_else(|| "STANDARD".into());
     if properties.get("Tags").is_some() {
-        body["tags"] = tags(properties);
+        body["tags"] = pairs(&tag_map(properties), "key", "value");
     }
     let answer = states(context, "CreateStateMachine", body).await?;
     let arn = answer["stateMachineArn"].clone();
@@ -107,22 +108,15 @@ pub(super) async fn update_state_machine(
 }
 
 async fn update_tags(context: &Context<'_>, current: &StackResource, properties: &Value) -> CallResult<()> {
-    let (old, new) = (tag_map(&current.properties), tag_map(properties));
-    let arn = &current.reference;
-    let gone: Vec<&String> = old.keys().filter(|key| !new.contains_key(*key)).collect();
-    if !gone.is_empty() {
-        states(context, "UntagResource", json!({ "resourceArn": arn, "tagKeys": gone })).await?;
+    let (arn, tags) = (&current.reference, TagChange::of(current, properties));
+    if !tags.gone.is_empty() {
+        states(context, "UntagResource", json!({ "resourceArn": arn, "tagKeys": tags.gone })).await?;
     }
-    if old != new && !new.is_empty() {
-        states(context, "TagResource", json!({ "resourceArn": arn, "tags": tags(properties) })).await?;
+    if !tags.put.is_empty() {
+        let body = json!({ "resourceArn": arn, "tags": pairs(&tags.put, "key", "value") });
+        states(context, "TagResource", body).await?;
     }
     Ok(())
-}
-
-fn tags(properties: &Value) -> Value {
-    let tags =
-        tag_map(properties).into_iter().map(|(key, value)| json!({ "key": key, "value": text(&value) }));
-    tags.collect()
 }
 
 pub(super) async fn locate_state_machine(context: &Context<'_>, name: &str) -> CallResult<Made> {
@@ -203,9 +197,19 @@ pub(super) async fn delete_alias(context: &Context<'_>, resource: &StackResource
 
 pub(super) async fn create_activity(context: &Context<'_>, properties: &Value) -> CallResult<Made> {
     let name = context.name(properties, "Name", 80);
-    let answer = states(context, "CreateActivity", json!({ "name": name })).await?;
+    let tags = pairs(&tag_map(properties), "key", "value");
+    let answer = states(context, "CreateActivity", json!({ "name": name, "tags": tags })).await?;
     let arn = answer["activityArn"].clone();
     Ok(Made::new(arn.clone(), &[("Arn", arn), ("Name", name.into())]))
+}
+
+pub(super) async fn update_activity(
+    context: &Context<'_>,
+    current: &StackResource,
+    properties: &Value,
+) -> CallResult<Made> {
+    update_tags(context, current, properties).await?;
+    Ok(Made::same(current))
 }
 
 pub(super) async fn delete_activity(context: &Context<'_>, resource: &StackResource) -> CallResult<()> {
