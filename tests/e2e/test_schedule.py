@@ -7,7 +7,7 @@ import urllib.error
 import urllib.request
 
 from deadline import eventually
-from passo import ACCOUNT, ENDED, REGION
+from passo import ACCOUNT, ENDED, LOGS, REGION, network
 
 STATES = f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine"
 REPORT = {"StartAt": "Report", "States": {"Report": {"Type": "Pass", "End": True}}}
@@ -101,6 +101,70 @@ def test_every_day_has_one_execution_across_the_setting_of_clocks_a_restart_and_
     names = [found["name"] for found in client.list_executions(stateMachineArn=arn)["executions"]]
     assert [name.split("_")[:2] for name in sorted(names)] == [
         ["daily", "20260307T110000Z"], ["daily", "20260308T100000Z"], ["daily", "20260309T100000Z"]]
+
+
+def day_of_logs(server, day, lines):
+    """Three small files of a day."""
+    text = "".join(f"{day}T00:00:{second:02}.000Z INFO catalog 8ms listed 24 products\n" for second in range(lines))
+    for hour in range(3):
+        server.client("s3").put_object(
+            Bucket=f"logs-input-{ACCOUNT}-{REGION}", Key=f"logs/{day}/web-01/{hour:02}.log", Body=text.encode())
+
+
+def report_of(server, day):
+    """Files and lines of a day's report, once it is written."""
+    s3, bucket = server.client("s3"), f"logs-results-{ACCOUNT}-{REGION}"
+    key = f"reports/{day}/report.json"
+    if s3.list_objects_v2(Bucket=bucket, Prefix=key).get("KeyCount") != 1:
+        return None
+    report = json.loads(s3.get_object(Bucket=bucket, Key=key)["Body"].read())
+    return report["files"], report["lines"]
+
+
+def ended_days(server, machine):
+    """The days that executions of the log workflow were about, once all have succeeded."""
+    found = server.client("stepfunctions").list_executions(stateMachineArn=machine)["executions"]
+    describe = server.client("stepfunctions").describe_execution
+    described = [describe(executionArn=execution["executionArn"]) for execution in found]
+    assert not [one for one in described if one["status"] in ("FAILED", "TIMED_OUT", "ABORTED")], described
+    if any(one["status"] != "SUCCEEDED" for one in described):
+        return None
+    return sorted(json.loads(one["input"])["scheduledTime"] for one in described)
+
+
+def test_the_log_workflow_writes_one_report_a_day_while_sao_paulo_sets_its_clocks(world):
+    """The example as it is, in November 2018, the last time that its zone set its clocks forward."""
+    server = world.serve("--iam", "on", "--clock", "2018-11-02T12:00:00Z", env=network())
+    done = world.passo("deploy", LOGS, "--endpoint", server.endpoint, timeout=300)
+    assert done.returncode == 0, done.stderr
+    machine = f"{STATES}:logs-workflow"
+    for lines, day in enumerate(("2018-11-02", "2018-11-03", "2018-11-04"), 2):
+        day_of_logs(server, day, lines)
+    times = ["2018-11-03T09:00:00Z", "2018-11-04T08:00:00Z", "2018-11-05T08:00:00Z"]
+
+    set_clock(server, time=times[0])
+    eventually(lambda: ended_days(server, machine) == times[:1], 240, "the first day's execution")
+    assert server.stop() == 0
+    server.start()
+    set_clock(server, time=times[1])
+    eventually(lambda: ended_days(server, machine) == times[:2], 240, "the execution of the day of the change")
+    server.kill()
+    server.words[server.words.index("--clock") + 1] = "2018-11-05T12:00:00Z"
+    server.start()
+    eventually(lambda: ended_days(server, machine) == times, 240, "the execution of the day without a server")
+    reports = [report_of(server, day) for day in ("2018-11-02", "2018-11-03", "2018-11-04")]
+    assert reports == [(3, 6), (3, 9), (3, 12)]
+
+    # Firing twice for a date doubles nothing.
+    states, cloudwatch = server.client("stepfunctions"), server.client("cloudwatch")
+    again = states.start_execution(stateMachineArn=machine, input=json.dumps({"scheduledTime": times[0]}))["executionArn"]
+    assert server.ended(again, seconds=240)["status"] == "SUCCEEDED"
+    assert report_of(server, "2018-11-02") == (3, 6)
+    assert server.client("dynamodb").scan(TableName="logs-summaries", Select="COUNT")["Count"] == 9
+    counted = cloudwatch.get_metric_statistics(
+        Namespace="logs-workflow", MetricName="Files", Statistics=["Sum"], Period=86400,
+        StartTime="2018-11-01T00:00:00Z", EndTime="2018-11-08T00:00:00Z")["Datapoints"]
+    assert sum(point["Sum"] for point in counted) == 9
 
 
 def test_a_zone_without_daylight_saving_keeps_its_hour(world):

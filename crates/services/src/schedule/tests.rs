@@ -21,90 +21,93 @@ fn moments(table: &Timetable, from: &str, count: usize) -> Vec<String> {
     all.take(count).map(|moment| moment.to_string().replace(":00Z", "Z")).collect()
 }
 
+const BOTH: &[&str] = &[
+    "cron(0 10 * * ? *)",
+    "cron(15 12 * * ? *)",
+    "cron(0 18 ? * MON-FRI *)",
+    "cron(0 8 1 * ? *)",
+    "cron(0/15 * * * ? *)",
+    "cron(0/5 8-17 ? * MON-FRI *)",
+    "cron(0-15/1 8-8 ? * 2,3,4,5,6,7 *)",
+    "cron(1-31/30 1-1 ? * 1,7 *)",
+    "cron(30 0 L * ? *)",
+    "cron(0 9 3W * ? *)",
+    "cron(0 9 LW * ? *)",
+    "cron(0 9 ? * 3#2 *)",
+    "cron(0 9 ? * FRIL 2026-2030)",
+    "cron(0 9 ? JAN,jul sun *)",
+    "cron(* * * * ? *)",
+    "rate(1 minute)",
+    "rate(5 minutes)",
+    "rate(1 hour)",
+    "rate(30 days)",
+];
+
+const NEITHER: &[&str] = &[
+    "",
+    "cron",
+    "cron()",
+    "cron(INVALID)",
+    "cron(0 10 * * ?)",
+    "cron(0 10 * * ? * *)",
+    "cron(0 1 * * * *)",
+    "cron(7 20 * * 1-7 *)",
+    "cron(7 20 * * NOT *)",
+    "cron(0 10 ? * ? *)",
+    "cron(0 dummy ? * MON-FRI *)",
+    "cron(71 8 1 * ? *)",
+    "cron(60 8 1 * ? *)",
+    "cron(*/60 * * * ? *)",
+    "cron(0 24 1 * ? *)",
+    "cron(0 0 0 * ? *)",
+    "cron(0 0 32 * ? *)",
+    "cron(0 0 1 13 ? *)",
+    "cron(0 0 ? * 0 *)",
+    "cron(0 0 ? * 8 *)",
+    "cron(0 0 ? * -1 *)",
+    "cron(0 0 ? * 3#6 *)",
+    "cron(0 0 ? * 3#1,6#3 *)",
+    "cron(0 0 1 * ? 1969)",
+    "cron(0 0 1 * ? 2200)",
+    "cron(0 0 1 * ? 2030-2026)",
+    "cron(0 0 W * ? *)",
+    "cron(0/0 0 1 * ? *)",
+    "cron(1- 0 1 * ? *)",
+    "cron(,1 0 1 * ? *)",
+    "rate()",
+    "rate(10)",
+    "rate(0 minutes)",
+    "rate(-10 minutes)",
+    "rate(+10 minutes)",
+    "rate(foo minutes)",
+    "rate(10 seconds)",
+    "rate(10 years)",
+    "rate(10 minutess)",
+    "rate( 10 minutes )",
+    " rate(10 minutes)",
+    "rate(10 minutes) ",
+    "rate(99999999999999999999 days)",
+    "at(2021-12-31)",
+    "at(2021-12-31T23:59:59Z)",
+    "at(2021-12-31T23:59)",
+    "at(2021-02-30T00:00:00)",
+    "at(2021-12-31 23:59:59)",
+];
+
+const SCHEDULER_ONLY: [&str; 3] = ["at(2026-11-20T13:00:00)", "rate(1 minutes)", "rate(5 minute)"];
+
 #[test]
 fn expressions_are_taken_or_refused_as_on_aws() {
     use Dialect::{Rule, Scheduler};
-    let both = [
-        "cron(0 10 * * ? *)",
-        "cron(15 12 * * ? *)",
-        "cron(0 18 ? * MON-FRI *)",
-        "cron(0 8 1 * ? *)",
-        "cron(0/15 * * * ? *)",
-        "cron(0/5 8-17 ? * MON-FRI *)",
-        "cron(0-15/1 8-8 ? * 2,3,4,5,6,7 *)",
-        "cron(1-31/30 1-1 ? * 1,7 *)",
-        "cron(30 0 L * ? *)",
-        "cron(0 9 3W * ? *)",
-        "cron(0 9 LW * ? *)",
-        "cron(0 9 ? * 3#2 *)",
-        "cron(0 9 ? * FRIL 2026-2030)",
-        "cron(0 9 ? JAN,jul sun *)",
-        "cron(* * * * ? *)",
-        "rate(1 minute)",
-        "rate(5 minutes)",
-        "rate(1 hour)",
-        "rate(30 days)",
-    ];
-    let neither = [
-        "",
-        "cron",
-        "cron()",
-        "cron(INVALID)",
-        "cron(0 10 * * ?)",
-        "cron(0 10 * * ? * *)",
-        "cron(0 1 * * * *)",
-        "cron(7 20 * * 1-7 *)",
-        "cron(7 20 * * NOT *)",
-        "cron(0 10 ? * ? *)",
-        "cron(0 dummy ? * MON-FRI *)",
-        "cron(71 8 1 * ? *)",
-        "cron(60 8 1 * ? *)",
-        "cron(*/60 * * * ? *)",
-        "cron(0 24 1 * ? *)",
-        "cron(0 0 0 * ? *)",
-        "cron(0 0 32 * ? *)",
-        "cron(0 0 1 13 ? *)",
-        "cron(0 0 ? * 0 *)",
-        "cron(0 0 ? * 8 *)",
-        "cron(0 0 ? * -1 *)",
-        "cron(0 0 ? * 3#6 *)",
-        "cron(0 0 ? * 3#1,6#3 *)",
-        "cron(0 0 1 * ? 1969)",
-        "cron(0 0 1 * ? 2200)",
-        "cron(0 0 1 * ? 2030-2026)",
-        "cron(0 0 W * ? *)",
-        "cron(0/0 0 1 * ? *)",
-        "cron(1- 0 1 * ? *)",
-        "cron(,1 0 1 * ? *)",
-        "rate()",
-        "rate(10)",
-        "rate(0 minutes)",
-        "rate(-10 minutes)",
-        "rate(+10 minutes)",
-        "rate(foo minutes)",
-        "rate(10 seconds)",
-        "rate(10 years)",
-        "rate(10 minutess)",
-        "rate( 10 minutes )",
-        " rate(10 minutes)",
-        "rate(10 minutes) ",
-        "rate(99999999999999999999 days)",
-        "at(2021-12-31)",
-        "at(2021-12-31T23:59:59Z)",
-        "at(2021-12-31T23:59)",
-        "at(2021-02-30T00:00:00)",
-        "at(2021-12-31 23:59:59)",
-    ];
-    let scheduler_only = ["at(2026-11-20T13:00:00)", "rate(1 minutes)", "rate(5 minute)"];
-    for text in both {
+    for text in BOTH {
         assert!(ScheduleExpression::parse(text, Scheduler).is_some(), "{text}");
         assert!(ScheduleExpression::parse(text, Rule).is_some(), "{text}");
     }
-    for text in neither {
+    for text in NEITHER {
         assert!(ScheduleExpression::parse(text, Scheduler).is_none(), "{text}");
         assert!(ScheduleExpression::parse(text, Rule).is_none(), "{text}");
     }
-    for text in scheduler_only {
+    for text in SCHEDULER_ONLY {
         assert!(ScheduleExpression::parse(text, Scheduler).is_some(), "{text}");
         assert!(ScheduleExpression::parse(text, Rule).is_none(), "{text}");
     }
