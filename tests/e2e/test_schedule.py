@@ -206,6 +206,42 @@ def test_a_scheduled_rule_starts_an_execution_too(world):
     eventually(lambda: days(server, arn) == expected, what="both hours")
 
 
+def test_any_action_can_be_the_target_and_what_is_refused_lands_in_the_dead_letter_queue(world):
+    server = world.serve("--iam", "on", "--clock", "2026-03-06T20:00:00Z")
+    sqs = server.client("sqs", connect_timeout=30, read_timeout=40)
+    dead = sqs.create_queue(QueueName="dead")["QueueUrl"]
+    server.client("dynamodb").create_table(
+        TableName="days", BillingMode="PAY_PER_REQUEST", KeySchema=[{"AttributeName": "day", "KeyType": "HASH"}],
+        AttributeDefinitions=[{"AttributeName": "day", "AttributeType": "S"}])
+    does = role(server, "does", "scheduler.amazonaws.com", "dynamodb:PutItem", "sqs:SendMessage")
+
+    def schedule(name, action, parameters):
+        server.client("scheduler").create_schedule(
+            Name=name, ScheduleExpression="at(2026-03-06T21:00:00)", FlexibleTimeWindow={"Mode": "OFF"},
+            Target={"Arn": f"arn:aws:scheduler:::aws-sdk:{action}", "RoleArn": does, "Input": json.dumps(parameters),
+                    "DeadLetterConfig": {"Arn": f"arn:aws:sqs:{REGION}:{ACCOUNT}:dead"}})
+
+    schedule("puts", "dynamodb:putItem", {"TableName": "days", "Item": {"day": {"S": "<aws.scheduler.scheduled-time>"}}})
+    schedule("may-not", "dynamodb:deleteTable", {"TableName": "days"})
+    for action, parameters in (("dynamodb:getItem", {}), ("dynamodb:putThing", {}), ("dynamodb:putItem", {"Table": "days"})):
+        try:
+            schedule("x", action, parameters)
+            raise AssertionError(f"{action} was taken")
+        except server.client("scheduler").exceptions.ValidationException:
+            pass
+    set_clock(server, time="2026-03-06T21:00:00Z")
+    table = server.client("dynamodb")
+    items = eventually(lambda: table.scan(TableName="days")["Items"], what="the item")
+    assert items == [{"day": {"S": "2026-03-06T21:00:00Z"}}]
+
+    def message():
+        return sqs.receive_message(QueueUrl=dead, WaitTimeSeconds=5, MessageAttributeNames=["All"]).get("Messages")
+
+    attributes = eventually(message, what="the dead letter")[0]["MessageAttributes"]
+    assert attributes["ERROR_CODE"]["StringValue"] == "AccessDeniedException"
+    assert attributes["SCHEDULE_ARN"]["StringValue"].endswith(":schedule/default/may-not")
+
+
 def test_a_failed_execution_turns_the_alarm_on_and_one_mail_arrives(world):
     server = world.serve("--iam", "on", "--clock", "2026-03-06T20:00:00Z")
     sns, cloudwatch, states = (server.client(name) for name in ("sns", "cloudwatch", "stepfunctions"))
