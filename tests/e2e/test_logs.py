@@ -1,7 +1,6 @@
 """The log workflow on one command: what it says about a day is what the raw lines say, counted here in another way."""
 
 import bisect
-import copy
 import datetime
 import json
 import shutil
@@ -11,9 +10,7 @@ from collections import Counter, defaultdict
 
 import pytest
 
-from deadline import eventually
 from passo import ACCOUNT, LOGS, REGION, network
-from test_schedule import set_clock
 
 DAY = "2026-03-14"
 INPUT, RESULTS = (f"logs-{name}-{ACCOUNT}-{REGION}" for name in ("input", "results"))
@@ -24,14 +21,10 @@ EXPECTED = json.loads((LOGS / "inputs" / "expected.json").read_text())
 
 
 class Raw:
-    """What the generator wrote for a seed and a day; of all hosts or of these."""
+    """What the generator wrote for a seed."""
 
-    def __init__(self, folder, seed, day=DAY, hosts=("*",)):
-        subprocess.run([sys.executable, LOGS / "generate.py", str(seed), folder / "all", "--day", day], check=True)
-        for written in [path for host in hosts for path in (folder / "all" / day).glob(host)]:
-            shutil.copytree(written, folder / "given" / day / written.name)
-        folder = folder / "given"
-        self.folder, self.day = folder, day
+    def __init__(self, folder, seed):
+        subprocess.run([sys.executable, LOGS / "generate.py", str(seed), folder], check=True)
         files = {f"logs/{path.relative_to(folder).as_posix()}": path.read_bytes() for path in folder.rglob("*.log")}
         self.too_large = {key for key, content in files.items() if len(content) > STATE_BYTES_MAX}
         self.files = {key: content.decode().splitlines() for key, content in files.items() if key not in self.too_large}
@@ -78,20 +71,14 @@ def parts_of(line):
 class Told:
     """What the services tell after an execution."""
 
-    def __init__(self, server, now=None):
+    def __init__(self, server):
         self.s3, self.dynamodb, self.cloudwatch = (server.client(name) for name in ("s3", "dynamodb", "cloudwatch"))
-        self.now = now or datetime.datetime.now(datetime.timezone.utc)
 
     def document(self, key):
         return json.loads(self.s3.get_object(Bucket=RESULTS, Key=key)["Body"].read())
 
-    def report(self, day=DAY):
-        return self.document(f"reports/{day}/report.json")
-
-    def days(self):
-        """The days that have a report."""
-        found = self.s3.list_objects_v2(Bucket=RESULTS, Prefix="reports/").get("Contents", [])
-        return [entry["Key"].split("/")[1] for entry in found if entry["Key"].endswith("/report.json")]
+    def report(self):
+        return self.document(f"reports/{DAY}/report.json")
 
     def items(self):
         pages = self.dynamodb.get_paginator("scan").paginate(TableName="logs-summaries")
@@ -99,10 +86,11 @@ class Told:
 
     def metric(self, name, statistic, **dimensions):
         """One statistic over everything put so far, by GetMetricData."""
+        now = datetime.datetime.now(datetime.timezone.utc)
         named = [{"Name": key, "Value": value} for key, value in dimensions.items()]
         metric = {"Namespace": "logs-workflow", "MetricName": name, "Dimensions": named}
         found = self.cloudwatch.get_metric_data(
-            StartTime=self.now - datetime.timedelta(days=4), EndTime=self.now + datetime.timedelta(hours=1),
+            StartTime=now - datetime.timedelta(hours=2), EndTime=now + datetime.timedelta(hours=1),
             MetricDataQueries=[{"Id": "m", "MetricStat": {"Metric": metric, "Period": 60, "Stat": statistic}}])
         values = found["MetricDataResults"][0]["Values"]
         return max(values) if statistic == "Maximum" else sum(values)
@@ -117,16 +105,6 @@ class Told:
             **{f"{service} lines": self.metric("Latency", "SampleCount", Service=service) for service in raw.latencies},
             **{f"{service} most": self.metric("Latency", "Maximum", Service=service) for service in raw.latencies},
         }
-
-
-def together(raws):
-    """Several days as one."""
-    whole = copy.copy(raws[0])
-    whole.files = {key: lines for raw in raws for key, lines in raw.files.items()}
-    whole.malformed = sum(raw.malformed for raw in raws)
-    whole.levels = sum((raw.levels for raw in raws), Counter())
-    whole.latencies = {name: [ms for raw in raws for ms in raw.latencies[name]] for name in raws[0].latencies}
-    return whole
 
 
 def sums_of(raw):
@@ -144,12 +122,12 @@ def example(world, seed):
     """The example as it is, or a copy that generates with another seed."""
     if seed == 1:
         return LOGS
-    project = shutil.copytree(LOGS, world.folder / "logs")
-    template = project / "template.yaml"
+    copy = shutil.copytree(LOGS, world.folder / "logs")
+    template = copy / "template.yaml"
     text = template.read_text()
     assert '[python3, generate.py, "1"]' in text
     template.write_text(text.replace('[python3, generate.py, "1"]', f'[python3, generate.py, "{seed}"]'))
-    return project
+    return copy
 
 
 def run(world, path, *words):
@@ -212,66 +190,15 @@ def test_every_input_ends_as_written_beside_it_and_a_repeated_run_doubles_nothin
     assert told.sums(raw) == sums_of(raw)
 
 
-def test_the_schedule_leaves_a_report_of_every_day_and_a_second_firing_doubles_nothing(world):
-    """Over a night in which clocks are set forward, a restart, and a morning without a server."""
-    project = shutil.copytree(LOGS, world.folder / "logs")
-    template = (project / "template.yaml").read_text()
-    (project / "template.yaml").write_text(template.replace("America/Sao_Paulo", "America/New_York"))
-    server = world.serve("--iam", "on", "--clock", "2026-03-06T20:00:00Z", env=network())
-    deployed = world.passo("deploy", project, env={"AWS_ENDPOINT_URL": server.endpoint})
-    assert deployed.returncode == 0, deployed.stderr
-    days, firings = ["2026-03-06", "2026-03-07", "2026-03-08"], ["2026-03-07T11:00:00Z", "2026-03-08T10:00:00Z", "2026-03-09T10:00:00Z"]
-    raws = [Raw(world.folder / day, seed, day, ["web-04"]) for seed, day in enumerate(days)]
-    s3 = server.client("s3")
-    for file in [file for raw in raws for file in raw.folder.rglob("*.log")]:
-        s3.upload_file(str(file), INPUT, "logs/" + "/".join(file.parts[-3:]))
-
-    def reports(count):
-        eventually(lambda: Told(server).days() == days[:count], seconds=400, what=f"{count} reports")
-
-    set_clock(server, time=firings[0])
-    reports(1)
-    assert server.stop() == 0
-    server.start()
-    set_clock(server, time=firings[1])
-    reports(2)
-    server.kill()
-    server.words = ["--ecs", "process", "--iam", "on", "--clock", "2026-03-09T15:00:00Z"]
-    server.start()
-    reports(3)
-
-    client = server.client("stepfunctions")
-    arn = f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:logs-workflow"
-
-    def executions():
-        found = client.list_executions(stateMachineArn=arn)["executions"]
-        return found if all(execution["status"] == "SUCCEEDED" for execution in found) else None
-
-    first = eventually(executions, what="the ends of all executions")
-    inputs = [client.describe_execution(executionArn=execution["executionArn"])["input"] for execution in first]
-    assert sorted(json.loads(given)["scheduledTime"] for given in inputs) == firings
-    told, whole = Told(server, set_clock(server)), together(raws)
-    assert len(told.items()) == len(whole.files) and told.sums(whole) == sums_of(whole)
-    for raw in raws:
-        assert told.report(raw.day)["services"] == {name: raw.service(name) for name in raw.latencies}
-
-    again = client.start_execution(stateMachineArn=arn, input=inputs[0])["executionArn"]
-    assert server.ended(again, seconds=400)["status"] == "SUCCEEDED"
-    assert len(told.items()) == len(whole.files) and told.sums(whole) == sums_of(whole)
-    for raw in raws:
-        report = told.report(raw.day)
-        assert (report["files"], report["lines"], report["malformed"]) == (len(raw.files), raw.lines, raw.malformed)
-
-
 def test_a_seed_that_cannot_be_made_is_told(world):
-    project = shutil.copytree(LOGS, world.folder / "logs")
-    template = project / "template.yaml"
+    copy = shutil.copytree(LOGS, world.folder / "logs")
+    template = copy / "template.yaml"
     text = template.read_text()
     template.write_text(text.replace('generate.py, "1"]', 'generate.py, "one"]'))
-    done = run(world, project)
+    done = run(world, copy)
     assert done.returncode == 2
     assert "python3 generate.py one" in done.stderr and "invalid int value: 'one'" in done.stderr
     template.write_text(text.replace("Bucket: LogsBucket\n", "Bucket: NoBucket\n", 1))
-    done = run(world, project)
+    done = run(world, copy)
     assert done.returncode == 2
     assert "the template has no bucket 'NoBucket'" in done.stderr
