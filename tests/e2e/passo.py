@@ -100,10 +100,10 @@ class Server:
         self.endpoint, self.listen = found.groups()
         return self
 
-    def client(self, service, key="test", **options):
+    def client(self, service, key="test", secret="test", **options):
         return boto3.client(
             service, endpoint_url=self.endpoint, region_name=REGION, aws_access_key_id=key,
-            aws_secret_access_key="test", config=Config(retries={"total_max_attempts": 1}, **options))
+            aws_secret_access_key=secret, config=Config(retries={"total_max_attempts": 1}, **options))
 
     def deploy(self, path=ORDER, *words, **options):
         """Deploys by running an input that ends at once; returns the ARN that executions are started with."""

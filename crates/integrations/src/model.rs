@@ -37,6 +37,11 @@ pub fn service(key: &str) -> Option<&'static ServiceModel> {
     entry.parsed.get_or_init(|| inflate(entry.blob)).as_ref()
 }
 
+/// The keys of all services.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    index().keys().copied()
+}
+
 /// Exception prefix of an `aws-sdk:` service (`dynamodb` → `DynamoDb`); none when Step Functions does not offer it.
 pub fn sdk_prefix(service: &str) -> Option<&'static str> {
     static PREFIXES: OnceLock<HashMap<&'static str, &'static str>> = OnceLock::new();

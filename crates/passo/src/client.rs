@@ -1,13 +1,12 @@
 //! The API as the CLI calls it: over HTTP, signed like any customer's requests.
 
 use bytes::Bytes;
-use hmac::{Hmac, Mac};
 use http_body_util::{BodyExt, Full};
 use hyper_util::client::legacy::Client as HttpClient;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use serde_json::Value;
-use sha2::{Digest, Sha256};
+use services::wire::sigv4::Signer;
 
 /// An endpoint with the credentials to use there.
 #[derive(Clone)]
@@ -15,10 +14,37 @@ pub struct Client {
     endpoint: String,
     host: String,
     http: HttpClient<HttpConnector, Full<Bytes>>,
-    access_key_id: String,
-    secret: String,
-    session_token: Option<String>,
+    login: Login,
     region: String,
+}
+
+/// With which keys the API is called.
+#[derive(Clone)]
+pub struct Login {
+    /// The access key id; one of twelve digits is the owner of that account, where no keys are configured.
+    pub access_key_id: String,
+    /// Its secret.
+    pub secret: String,
+    /// The token of temporary keys.
+    pub token: Option<String>,
+}
+
+impl Login {
+    /// The owner of an account of a server that verifies nobody.
+    pub fn owner(account: &str) -> Login {
+        Login { access_key_id: account.into(), secret: "local".into(), token: None }
+    }
+
+    /// The keys that AWS's tools would take from the environment, else the owner of the default account.
+    pub fn of_environment(environment: &dyn Fn(&str) -> Option<String>) -> Login {
+        let variable = |name: &str| environment(name).filter(|value| !value.is_empty());
+        match variable("AWS_ACCESS_KEY_ID").zip(variable("AWS_SECRET_ACCESS_KEY")) {
+            Some((access_key_id, secret)) => {
+                Login { access_key_id, secret, token: variable("AWS_SESSION_TOKEN") }
+            }
+            None => Login::owner(services::configuration::DEFAULT_ACCOUNT),
+        }
+    }
 }
 
 /// A refused call, or one that got no answer.
@@ -36,21 +62,25 @@ pub struct CallError {
 impl Client {
     /// For `http://HOST:PORT`, with the environment's region and credentials, else as the owner of the default account.
     pub fn new(endpoint: &str, environment: &dyn Fn(&str) -> Option<String>) -> Result<Client, String> {
+        Client::with_login(endpoint, Login::of_environment(environment), environment)
+    }
+
+    /// With these credentials.
+    pub fn with_login(
+        endpoint: &str,
+        login: Login,
+        environment: &dyn Fn(&str) -> Option<String>,
+    ) -> Result<Client, String> {
         let endpoint = endpoint.trim_end_matches('/');
         let host = endpoint.strip_prefix("http://").ok_or_else(|| {
             format!("the endpoint '{endpoint}' must begin with http:// (TLS endpoints are not supported yet)")
         })?;
         let region = environment("AWS_REGION").or_else(|| environment("AWS_DEFAULT_REGION"));
-        let keys = environment("AWS_ACCESS_KEY_ID").zip(environment("AWS_SECRET_ACCESS_KEY"));
-        let session_token = environment("AWS_SESSION_TOKEN").filter(|_| keys.is_some());
-        let (access_key_id, secret) = keys.unwrap_or_else(|| ("000000000000".into(), "local".into()));
         Ok(Client {
             endpoint: endpoint.into(),
             host: host.into(),
             http: HttpClient::builder(TokioExecutor::new()).build_http(),
-            access_key_id,
-            secret,
-            session_token,
+            login,
             region: region.unwrap_or_else(|| "us-east-1".into()),
         })
     }
@@ -99,7 +129,12 @@ impl Client {
         let (mut parts, body) = request.into_parts();
         let path = parts.uri.path_and_query().map_or("/", |path| path.as_str()).to_string();
         parts.uri = format!("{}{path}", self.endpoint).parse().map_err(|error| format!("{error}"))?;
-        self.sign(service, &mut parts, &path, &body)?;
+        let host = self.host.parse().map_err(|_| format!("{} is no host", self.host))?;
+        parts.headers.insert("host", host);
+        let Login { access_key_id, secret, token } = &self.login;
+        let signer = Signer { access_key_id, secret, session_token: token.as_deref() };
+        let signed = signer.sign(&mut parts, &body, (&self.region, service), jiff::Timestamp::now());
+        signed.map_err(|_| "the access key is no text that a header can hold".to_string())?;
         let request = http::Request::from_parts(parts, Full::new(body));
         let response = self.http.request(request).await.map_err(|error| {
             let reason =
@@ -110,56 +145,6 @@ impl Client {
         let body = body.collect().await.map_err(|error| error.to_string())?.to_bytes();
         Ok(http::Response::from_parts(parts, body))
     }
-
-    /// Signature Version 4 over host, date and body.
-    fn sign(
-        &self,
-        service: &str,
-        parts: &mut http::request::Parts,
-        path: &str,
-        body: &[u8],
-    ) -> Result<(), String> {
-        let now = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%SZ").to_string();
-        let date = &now[..8];
-        let (path, query) = path.split_once('?').unwrap_or((path, ""));
-        let digest = hex::encode(Sha256::digest(body));
-        let (mut headers, mut names) = (format!("host:{}\nx-amz-date:{now}\n", self.host), "host;x-amz-date");
-        if let Some(token) = &self.session_token {
-            headers.push_str(&format!("x-amz-security-token:{token}\n"));
-            names = "host;x-amz-date;x-amz-security-token";
-        }
-        let canonical = format!("{}\n{path}\n{query}\n{headers}\n{names}\n{digest}", parts.method);
-        let scope = format!("{date}/{}/{service}/aws4_request", self.region);
-        let text = format!(
-            "AWS4-HMAC-SHA256\n{now}\n{scope}\n{}",
-            hex::encode(Sha256::digest(canonical.as_bytes()))
-        );
-        let mut seal = format!("AWS4{}", self.secret).into_bytes();
-        for part in [date, &self.region, service, "aws4_request", &text] {
-            seal = keyed(&seal, part.as_bytes())?;
-        }
-        let authorization = format!(
-            "AWS4-HMAC-SHA256 Credential={}/{scope}, SignedHeaders={names}, Signature={}",
-            self.access_key_id,
-            hex::encode(seal)
-        );
-        let mut insert = |name: &'static str, value: &str| -> Result<(), String> {
-            parts.headers.insert(name, value.parse().map_err(|_| format!("{name} is not a header value"))?);
-            Ok(())
-        };
-        insert("host", &self.host)?;
-        insert("x-amz-date", &now)?;
-        if let Some(token) = &self.session_token {
-            insert("x-amz-security-token", token)?;
-        }
-        insert("authorization", &authorization)
-    }
-}
-
-fn keyed(key: &[u8], text: &[u8]) -> Result<Vec<u8>, String> {
-    let mut mac = Hmac::<Sha256>::new_from_slice(key).map_err(|error| error.to_string())?;
-    mac.update(text);
-    Ok(mac.finalize().into_bytes().to_vec())
 }
 
 impl templates::Client for Client {

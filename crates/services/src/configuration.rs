@@ -1,6 +1,8 @@
 //! What the operator decides about the embedded services. The binary reads flags and files; this crate only gets values.
 
 use crate::environment::{Clock, SystemClock};
+use crate::front::Elsewhere;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -44,6 +46,24 @@ pub struct Smtp {
     pub from: String,
 }
 
+/// An access key that the operator gave out; its holder is the owner of an account.
+#[derive(Clone, PartialEq, Eq)]
+pub struct AccessKey {
+    /// The access key id.
+    pub id: String,
+    /// Its secret.
+    pub secret: String,
+    /// The account.
+    pub account: String,
+}
+
+impl std::fmt::Debug for AccessKey {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // Not the secret: configuration gets into logs.
+        formatter.debug_struct("AccessKey").field("id", &self.id).field("account", &self.account).finish()
+    }
+}
+
 /// Configuration of all embedded services.
 #[derive(Clone)]
 pub struct ServicesConfig {
@@ -59,6 +79,10 @@ pub struct ServicesConfig {
     pub enforce: Enforce,
     /// A mail server; without one, mail is written to the local outbox.
     pub smtp: Option<Smtp>,
+    /// Access keys; with at least one, signatures of all requests are verified.
+    pub keys: Vec<AccessKey>,
+    /// Services that are pointed elsewhere, by their signing names.
+    pub elsewhere: BTreeMap<String, Arc<dyn Elsewhere>>,
     /// The time of day.
     pub clock: Arc<dyn Clock>,
 }
@@ -73,6 +97,8 @@ impl ServicesConfig {
             ecs: EcsMode::default(),
             enforce: Enforce::default(),
             smtp: None,
+            keys: Vec::new(),
+            elsewhere: BTreeMap::new(),
             clock: Arc::new(SystemClock),
         }
     }

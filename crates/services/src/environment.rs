@@ -165,6 +165,12 @@ impl Environment {
         caller.ok_or_else(|| ServiceError::unavailable("Nobody makes such calls in this process."))
     }
 
+    /// Variables that lead user code to services which it is to reach directly elsewhere.
+    pub(crate) fn variables_of_elsewhere(&self, region: &str) -> Vec<(String, String)> {
+        let elsewhere = self.inner.config.elsewhere.values();
+        elsewhere.flat_map(|elsewhere| elsewhere.variables(region)).collect()
+    }
+
     pub(crate) fn attach(&self, front: Weak<Front>) {
         // A second front for one environment cannot be built: only `Services::open` calls this, once.
         let _ = self.inner.front.set(front);

@@ -2,21 +2,25 @@
 //! calls, evaluates the permissions the service names, lets it answer, and renders the answer.
 
 mod containment;
+mod elsewhere;
+mod older_signature;
+mod signature;
 
 use crate::configuration::{Enforce, ServicesConfig};
 use crate::environment::Environment;
-use crate::iam::{CredentialError, Iam};
+use crate::iam::Iam;
 use crate::registry;
 use crate::storage::StorageError;
 use crate::wire::credential_scope::{CredentialScope, session_token};
 use crate::wire::render::Envelope;
 use crate::wire::route::{by_form, route};
 use crate::wire::{
-    Access, CallContext, Decision, INVOCATION_ID_HEADER, Principal, Protocol, Service, ServiceError,
+    Access, CallContext, Decision, Form, INVOCATION_ID_HEADER, Principal, Protocol, Service, ServiceError,
     ServiceRequest, ServiceResponse,
 };
 use bytes::Bytes;
 use containment::{Contained, Panicked};
+pub use elsewhere::{Elsewhere, Unreachable};
 use http::request::Parts;
 use http::{Request, Response, header};
 use std::collections::BTreeMap;
@@ -90,14 +94,15 @@ impl Services {
     }
 
     /// Answers a request made inside the process for a caller that is already known, as the engine's tasks are. The
-    /// context's invocation id counts, not the request's header.
+    /// context's invocation id counts, not the request's header. The answer of a service that is pointed elsewhere and does
+    /// not answer has [`Unreachable`] among its extensions.
     pub async fn handle_for(&self, context: CallContext, request: Request<Bytes>) -> Response<Bytes> {
         self.front.answer(Some(context), request).await
     }
 
     /// Who sends this request, on which account and in which region: for services outside this crate, such as `states`.
-    pub fn context(&self, parts: &Parts) -> Result<CallContext, ServiceError> {
-        self.front.context(parts).map_err(|error| error.in_protocol(Protocol::AwsJson10))
+    pub fn context(&self, parts: &Parts, body: &[u8]) -> Result<CallContext, ServiceError> {
+        self.front.context("states", Protocol::AwsJson10, parts, body)
     }
 
     /// Evaluates one permission under the configured mode, without the request's own condition keys.
@@ -147,38 +152,53 @@ impl Front {
         if name.as_str() == "s3" && CredentialScope::read(&parts).is_none() {
             name = by_form(None, &body).unwrap_or(name);
         }
-        let request = ServiceRequest::from_http(&parts, body).of_service(name.as_str());
+        let request = ServiceRequest::from_http(&parts, body.clone()).of_service(name.as_str());
         let request_id = uuid::Uuid::new_v4().to_string();
-        let Some(service) = self.services.get(name.as_str()) else {
+        let service = self.services.get(name.as_str());
+        let namespace = service.map_or("", |service| service.xml_namespace());
+        let envelope = Envelope::of(name.as_str(), namespace, &request, &request_id);
+        let context =
+            caller.map_or_else(|| self.context(name.as_str(), envelope.protocol, &parts, &body), Ok);
+        let mut context = match context {
+            Ok(context) => context,
+            Err(error) => return envelope.error(&error),
+        };
+        context.request_id = request_id;
+        if let Some(answer) = self.forward(name.as_str(), &context, (&parts, &body)).await {
+            return answer.unwrap_or_else(|not_sent| not_sent.into_response(&name, &envelope));
+        }
+        let Some(service) = service else {
             let message = format!("The service \"{name}\" is not implemented by this server.");
-            let error = ServiceError::new(501, "UnsupportedServiceException", message);
-            return Envelope::of(name.as_str(), "", &request, &request_id).error(&error);
+            return envelope.error(&ServiceError::new(501, "UnsupportedServiceException", message));
         };
-        let envelope = Envelope::of(service.name(), service.xml_namespace(), &request, &request_id);
-        let answer = match caller.map_or_else(|| self.context(&parts), Ok) {
-            Ok(mut context) => {
-                context.request_id = request_id;
-                self.permitted(&context, service.as_ref(), request).await
-            }
-            Err(error) => Err(error.in_protocol(envelope.protocol)),
-        };
-        match answer {
+        match self.permitted(&context, service.as_ref(), request).await {
             Ok(response) => envelope.response(response),
             Err(error) => envelope.error(&error),
         }
     }
 
-    fn context(&self, parts: &Parts) -> Result<CallContext, CredentialError> {
+    /// Who calls; the signature is verified if this server knows whose may be.
+    fn context(
+        &self,
+        service: &str,
+        protocol: Protocol,
+        parts: &Parts,
+        body: &[u8],
+    ) -> Result<CallContext, ServiceError> {
+        let (iam, now) = (self.environment.iam(), self.environment.now());
+        if iam.verifies_signatures() && !is_open_to_all(service, parts) {
+            // By the machine's clock: callers do not know of one that was set forward.
+            signature::verify(parts, body, jiff::Timestamp::now(), |key| iam.secret_of(key))
+                .map_err(|fault| fault.into_error(service, protocol))?;
+        }
         let config = self.environment.config();
         let scope = CredentialScope::read(parts);
         let region = scope.as_ref().map(|scope| scope.region.clone()).filter(|region| !region.is_empty());
         let access_key_id = scope.map(|scope| scope.access_key_id);
         let token = session_token(parts);
-        let principal = self.environment.iam().principal(
-            access_key_id.as_deref(),
-            token.as_deref(),
-            self.environment.now(),
-        )?;
+        let principal = iam
+            .principal(access_key_id.as_deref(), token.as_deref(), now)
+            .map_err(|error| error.in_protocol(protocol))?;
         let text =
             |name: &str| parts.headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
         let mut context = CallContext::of(principal, region.as_deref().unwrap_or(&config.region));
@@ -197,6 +217,9 @@ impl Front {
         service: &str,
         request: ServiceRequest,
     ) -> Result<ServiceResponse, ServiceError> {
+        if let Some(answer) = self.forward_call(service, context, &request).await {
+            return answer;
+        }
         match self.services.get(service) {
             Some(service) => self.permitted(context, service.as_ref(), request).await,
             None => {
@@ -245,6 +268,15 @@ impl Front {
         }
         Ok(())
     }
+}
+
+/// Links in SNS's mails and messages bear a token instead of a signature.
+fn is_open_to_all(service: &str, parts: &Parts) -> bool {
+    let action = |query: &str| Form::parse(Some(query), &[]).get("Action").map(str::to_owned);
+    let action = parts.uri.query().and_then(action);
+    service == "sns"
+        && parts.method == http::Method::GET
+        && matches!(action.as_deref(), Some("ConfirmSubscription" | "Unsubscribe"))
 }
 
 /// AWS's global condition keys, as far as a request tells them.

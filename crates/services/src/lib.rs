@@ -41,9 +41,9 @@ pub mod sts;
 mod target_call;
 pub mod wire;
 
-pub use configuration::{EcsMode, Enforce, ServicesConfig, Smtp};
+pub use configuration::{AccessKey, EcsMode, Enforce, ServicesConfig, Smtp};
 pub use environment::{Clock, Environment, SystemClock};
-pub use front::{OpenError, Services};
+pub use front::{Elsewhere, OpenError, Services, Unreachable};
 pub use guard::{AllowedHosts, guard};
 pub use registry::Compute;
 pub use wire::route::{ServiceName, route};

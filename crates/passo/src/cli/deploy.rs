@@ -6,11 +6,12 @@ use std::path::PathBuf;
 use clap::Args;
 use templates::{Change, Stack};
 
+use super::Failed;
 use super::project::Project;
 use super::stack::{self, Wanted, key_value, verb};
 use super::terminal::{Style, Terminal};
-use super::{DEFAULT_LISTEN, Failed};
 use crate::client::Client;
+use crate::config::DEFAULT_LISTEN;
 
 /// Where the server is.
 #[derive(Args)]

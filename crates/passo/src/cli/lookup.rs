@@ -3,9 +3,10 @@
 use clap::Args;
 use serde_json::{Value, json};
 
+use super::Failed;
 use super::execution::refused;
-use super::{DEFAULT_LISTEN, Failed};
 use crate::client::Client;
+use crate::config::DEFAULT_LISTEN;
 
 /// Most items of a page of a listing.
 const PAGE: u64 = 1000;

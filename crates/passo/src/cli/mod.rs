@@ -1,6 +1,7 @@
 //! The command line: what can be typed, and the exit codes.
 
 mod advice;
+mod config;
 mod deploy;
 mod effects;
 mod execution;
@@ -26,6 +27,8 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use services::{EcsMode, Enforce};
 
+use crate::config::Settings;
+use crate::server::ServerConfig;
 use terminal::Terminal;
 
 /// AWS Step Functions that you own.
@@ -59,14 +62,41 @@ enum Command {
     History(history::HistoryArgs),
     /// Show the log lines of an execution, a function or a log group
     Logs(logs::LogsArgs),
+    /// Check the configuration file and show what is in effect
+    Config(config::ConfigArgs),
 }
 
 /// Options of the embedded services, shared by `run` and `serve`.
 #[derive(Args, Clone)]
 pub(crate) struct ServiceArgs {
-    /// How ECS tasks run: a container where an engine answers and has the image, else a process
-    #[arg(long, value_enum, default_value = "auto", env = "PASSO_ECS")]
-    ecs: EcsArg,
+    /// How ECS tasks run: a container where an engine answers and has the image, else a process [default: auto]
+    #[arg(long, value_enum, env = "PASSO_ECS")]
+    ecs: Option<EcsArg>,
+    /// Configuration file; what is typed here beats it [default: $XDG_CONFIG_HOME/passo/passo.toml if it is there]
+    #[arg(long, value_name = "FILE", env = "PASSO_CONFIG")]
+    config: Option<PathBuf>,
+}
+
+impl ServiceArgs {
+    /// The server's configuration: the command line, else the file, else the defaults.
+    fn server_config(
+        &self,
+        settings: &Settings,
+        data: PathBuf,
+        listen: SocketAddr,
+        iam: Option<IamArg>,
+        iam_default: IamArg,
+    ) -> ServerConfig {
+        let ecs = self.ecs.or_else(|| choice(settings, "ecs")).unwrap_or(EcsArg::Auto);
+        let iam = iam.or_else(|| choice(settings, "iam")).unwrap_or(iam_default);
+        let config = ServerConfig { ecs: ecs.into(), iam: iam.into(), ..ServerConfig::new(data, listen) };
+        config.with_settings(settings)
+    }
+}
+
+/// A word of the file that the command line knows, too.
+fn choice<T: ValueEnum>(settings: &Settings, key: &str) -> Option<T> {
+    T::from_str(settings.text(&[key])?, false).ok()
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -131,10 +161,6 @@ impl Failed {
     }
 }
 
-/// Where `passo serve` listens unless told otherwise, and where clients look for it: LocalStack's port, which many tools
-/// already point at.
-pub(crate) const DEFAULT_LISTEN: &str = "127.0.0.1:4566";
-
 /// Data of `passo serve`: `$XDG_DATA_HOME/passo`, or its default.
 pub(crate) fn default_data() -> PathBuf {
     let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/share"));
@@ -152,7 +178,11 @@ pub fn main() -> ExitCode {
     // Usage errors end here with 2, `--help` and `--version` with 0.
     let cli = Cli::parse();
     let terminal = Terminal::detect();
-    logging(&cli.command);
+    let settings = match settings(&cli.command) {
+        Ok(settings) => settings,
+        Err(failed) => return report(&terminal, &failed),
+    };
+    logging(&cli.command, &settings);
     if let Err(failed) = arm_failpoint() {
         return report(&terminal, &failed);
     }
@@ -162,8 +192,8 @@ pub fn main() -> ExitCode {
     };
     let outcome = runtime.block_on(async {
         match cli.command {
-            Command::Run(arguments) => run::run(&terminal, arguments).await,
-            Command::Serve(arguments) => serve::serve(&terminal, arguments).await,
+            Command::Run(arguments) => run::run(&terminal, arguments, &settings).await,
+            Command::Serve(arguments) => serve::serve(&terminal, arguments, &settings).await,
             Command::Deploy(arguments) => deploy::deploy(&terminal, arguments).await,
             Command::Delete(arguments) => deploy::delete(&terminal, arguments).await,
             Command::Validate(arguments) => validate::validate(&terminal, &arguments),
@@ -171,6 +201,7 @@ pub fn main() -> ExitCode {
             Command::Executions(arguments) => executions::executions(&arguments).await,
             Command::History(arguments) => history::history(&arguments).await,
             Command::Logs(arguments) => logs::logs(&terminal, &arguments).await,
+            Command::Config(arguments) => config::config(&terminal, &arguments),
         }
     });
     match outcome {
@@ -187,6 +218,16 @@ fn report(terminal: &Terminal, failed: &Failed) -> ExitCode {
     ExitCode::from(failed.code())
 }
 
+/// The configuration file of the commands that open a server.
+fn settings(command: &Command) -> Result<Settings, Failed> {
+    let given = match command {
+        Command::Run(arguments) => &arguments.services.config,
+        Command::Serve(arguments) => &arguments.services.config,
+        _ => return Ok(Settings::default()),
+    };
+    Settings::load(given.as_deref()).map_err(|error| Failed::Usage(error.to_string()))
+}
+
 /// `PASSO_FAILPOINT=NAME[:N]` makes the process die at the N-th passage of a named point, for tests of recovery.
 fn arm_failpoint() -> Result<(), Failed> {
     let Some(text) = std::env::var("PASSO_FAILPOINT").ok().filter(|text| !text.is_empty()) else {
@@ -201,9 +242,9 @@ fn arm_failpoint() -> Result<(), Failed> {
 }
 
 /// Logs go to standard error: warnings for `run`, a line for what matters in `serve`. `PASSO_LOG` overrides.
-fn logging(command: &Command) {
+fn logging(command: &Command, settings: &Settings) {
     let default = match command {
-        Command::Serve(_) => "info",
+        Command::Serve(_) => settings.text(&["log"]).unwrap_or("info"),
         _ => "error",
     };
     let filter = tracing_subscriber::EnvFilter::try_from_env("PASSO_LOG")

@@ -1,21 +1,26 @@
 //! `passo run`: deploy, start, show, and say where everything is.
 
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
 use serde_json::Value;
-use services::Enforce;
 use templates::{ChangeKind, Options, Place, Stack};
 
+use super::config::show_elsewhere;
 use super::execution::{self, Outcome};
 use super::project::Project;
 use super::seed::Seed;
 use super::stack::{self, Prepared, Wanted, key_value};
 use super::terminal::{Style, Terminal};
-use super::{DEFAULT_LISTEN, Failed, IamArg, ServiceArgs, effects};
+use super::{Failed, IamArg, ServiceArgs, effects};
 use crate::client::Client;
+use crate::config::{DEFAULT_LISTEN, Settings};
 use crate::server::{Info, Server, ServerConfig};
+
+/// The server of a run takes a free port.
+const OWN_PORT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
 /// Arguments of `passo run`.
 #[derive(Args)]
@@ -55,15 +60,15 @@ pub struct RunArgs {
     /// Logical id of the state machine to run, when the template has several
     #[arg(long, value_name = "LOGICAL_ID")]
     state_machine: Option<String>,
-    /// What a missing permission does
-    #[arg(long, value_enum, default_value = "on")]
-    iam: IamArg,
+    /// What a missing permission does [default: on]
+    #[arg(long, value_enum)]
+    iam: Option<IamArg>,
     #[command(flatten)]
-    services: ServiceArgs,
+    pub(super) services: ServiceArgs,
 }
 
 /// Runs; fails with 1 when the execution ended otherwise than SUCCEEDED.
-pub async fn run(terminal: &Terminal, arguments: RunArgs) -> Result<(), Failed> {
+pub async fn run(terminal: &Terminal, arguments: RunArgs, settings: &Settings) -> Result<(), Failed> {
     if arguments.open {
         return Err(Failed::Usage("--open needs the console, which is not built yet".into()));
     }
@@ -72,7 +77,7 @@ pub async fn run(terminal: &Terminal, arguments: RunArgs) -> Result<(), Failed> 
     if arguments.endpoint.is_none() {
         // What is wrong with the template is told before a server is started for it.
         let parameters = arguments.parameters.iter().cloned().collect();
-        let place = Place { account: "000000000000".into(), region: "us-east-1".into() };
+        let place = Place { account: account(settings), region: "us-east-1".into() };
         let (stack, skip_unsupported) = (project.stack.clone(), arguments.skip_unsupported);
         let options = Options { stack, place, parameters, skip_unsupported, ..Options::default() };
         Seed::all(project.template(terminal, &options)?.metadata())?;
@@ -80,14 +85,14 @@ pub async fn run(terminal: &Terminal, arguments: RunArgs) -> Result<(), Failed> 
     let data = arguments.data.clone().unwrap_or_else(|| Path::new(".passo").join(&project.stack));
     let server = match &arguments.endpoint {
         Some(_) => None,
-        None => Some(open_server(&arguments, &data).await?),
+        None => Some(open_server(&arguments, &data, settings).await?),
     };
-    let endpoint = match (&arguments.endpoint, &server) {
-        (Some(endpoint), _) => endpoint.clone(),
-        (None, Some(server)) => server.info.endpoint.clone(),
-        (None, None) => String::new(),
-    };
-    let client = Client::new(&endpoint, &|name| std::env::var(name).ok()).map_err(Failed::Usage)?;
+    let client = match &server {
+        // With the keys that AWS's tools would use, since somebody else runs it.
+        None => Client::new(arguments.endpoint.as_deref().unwrap_or_default(), &variable),
+        Some(server) => Client::with_login(&server.endpoint, server.login(), &variable),
+    }
+    .map_err(Failed::Usage)?;
     let work = deployed_and_run(terminal, &arguments, &project, &client, &data, input);
     let outcome = match &server {
         None => work.await,
@@ -104,17 +109,21 @@ pub async fn run(terminal: &Terminal, arguments: RunArgs) -> Result<(), Failed> 
     outcome
 }
 
-async fn open_server(arguments: &RunArgs, data: &Path) -> Result<Server, Failed> {
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+/// The account of a server of our own.
+fn account(settings: &Settings) -> String {
+    ServerConfig::new(PathBuf::new(), OWN_PORT).with_settings(settings).owner().1
+}
+
+async fn open_server(arguments: &RunArgs, data: &Path, settings: &Settings) -> Result<Server, Failed> {
     if arguments.fresh && data.exists() {
         discard(data)?;
     }
-    let config = ServerConfig {
-        data: data.to_path_buf(),
-        listen: std::net::SocketAddr::from(([127, 0, 0, 1], 0)),
-        ecs: arguments.services.ecs.into(),
-        iam: Enforce::from(arguments.iam),
-        clock: None,
-    };
+    let services = &arguments.services;
+    let config = services.server_config(settings, data.to_path_buf(), OWN_PORT, arguments.iam, IamArg::On);
     Server::open(config).await.map_err(|error| Failed::Environment(error.to_string()))
 }
 
@@ -206,6 +215,7 @@ async fn header(terminal: &Terminal, client: &Client, project: &Project, argumen
     ] {
         terminal.line(&terminal.paint(Style::Dim, &format!("  {name:<7} {value}")));
     }
+    show_elsewhere(terminal, &info.elsewhere);
 }
 
 async fn deploy(

@@ -1,10 +1,12 @@
 //! What the server tells about itself: health for probes, and its choices for the CLI's header.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use services::{Enforce, Services};
+use tokio::sync::OnceCell;
 
 use super::ServerConfig;
 
@@ -23,24 +25,83 @@ pub struct Info {
     pub ecs: String,
     /// The Python that runs `python3.x` functions, or why there is none.
     pub python: String,
+    /// Whose signatures are verified; an older server does not say.
+    #[serde(default)]
+    pub keys: String,
+    /// Services that are not embedded but pointed elsewhere, and where to.
+    #[serde(default)]
+    pub elsewhere: Vec<String>,
 }
 
-impl Info {
-    pub(super) async fn new(config: &ServerConfig, endpoint: &str, services: &Services) -> Info {
-        let iam = match config.iam {
+/// Knows what the server runs with; what takes time to find out is looked at when first asked for, so that a server is
+/// ready before.
+#[derive(Clone)]
+pub(super) struct About {
+    config: Arc<ServerConfig>,
+    elsewhere: Arc<[String]>,
+    endpoint: Arc<str>,
+    services: Services,
+    known: Arc<OnceCell<Info>>,
+}
+
+impl About {
+    pub fn new(config: ServerConfig, elsewhere: Vec<String>, endpoint: &str, services: Services) -> About {
+        let (config, elsewhere) = (Arc::new(config), elsewhere.into());
+        About { config, elsewhere, endpoint: endpoint.into(), services, known: Arc::default() }
+    }
+
+    /// Everything.
+    pub async fn info(&self) -> &Info {
+        self.known.get_or_init(|| self.look()).await
+    }
+
+    async fn look(&self) -> Info {
+        let iam = match self.config.iam {
             Enforce::Off => "off",
             Enforce::Log => "log",
             Enforce::On => "on",
         };
         Info {
             version: env!("CARGO_PKG_VERSION").into(),
-            endpoint: endpoint.into(),
-            data: config.data.clone(),
+            endpoint: self.endpoint.as_ref().into(),
+            data: self.config.data.clone(),
             iam: iam.into(),
-            ecs: ecs(services).await,
-            python: python(services).await,
+            ecs: ecs(&self.services).await,
+            python: python(&self.services).await,
+            keys: match self.config.keys.len() {
+                0 => "none configured: signatures are not verified".into(),
+                1 => "1 configured: signatures are verified".into(),
+                count => format!("{count} configured: signatures are verified"),
+            },
+            elsewhere: self.elsewhere.to_vec(),
         }
     }
+
+    /// Answers `/healthz`, `/readyz` and `/local/info`; none for everything else.
+    pub async fn answer(
+        &self,
+        request: &http::Request<Bytes>,
+        ready: impl FnOnce() -> bool,
+    ) -> Option<http::Response<Bytes>> {
+        if request.method() != http::Method::GET {
+            return None;
+        }
+        match request.uri().path() {
+            "/healthz" => Some(json(200, Bytes::from_static(br#"{"status":"ok"}"#))),
+            "/readyz" if ready() => Some(json(200, Bytes::from_static(br#"{"status":"ready"}"#))),
+            "/readyz" => Some(json(503, Bytes::from_static(br#"{"status":"stopping"}"#))),
+            "/local/info" => Some(json(200, Bytes::from(serde_json::to_vec(self.info().await).ok()?))),
+            _ => None,
+        }
+    }
+}
+
+fn json(status: u16, body: Bytes) -> http::Response<Bytes> {
+    let mut response = http::Response::new(body);
+    *response.status_mut() = http::StatusCode::from_u16(status).unwrap_or_default();
+    let json = http::HeaderValue::from_static("application/json");
+    response.headers_mut().insert("content-type", json);
+    response
 }
 
 async fn ecs(services: &Services) -> String {
@@ -56,20 +117,4 @@ async fn python(services: &Services) -> String {
         },
         Err(reason) => reason,
     }
-}
-
-/// Answers `/healthz`, `/readyz` and `/local/info`; none for everything else.
-pub(super) fn answer(info: &Info, request: &http::Request<Bytes>) -> Option<http::Response<Bytes>> {
-    if request.method() != http::Method::GET {
-        return None;
-    }
-    let body = match request.uri().path() {
-        "/healthz" | "/readyz" => Bytes::from_static(b"{\"status\":\"ok\"}"),
-        "/local/info" => Bytes::from(serde_json::to_vec(info).ok()?),
-        _ => return None,
-    };
-    let mut response = http::Response::new(body);
-    let json = http::HeaderValue::from_static("application/json");
-    response.headers_mut().insert("content-type", json);
-    Some(response)
 }

@@ -3,10 +3,12 @@
 //! `passo serve` and `passo run` open the same one. It is the only place where the crates meet.
 
 mod clock;
+mod config;
 mod dispatch;
 mod errors;
 mod local;
 mod observers;
+mod outside;
 mod prometheus;
 mod roles;
 mod sdk;
@@ -15,7 +17,6 @@ mod transport;
 
 use std::future::Future;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -24,34 +25,23 @@ use bytes::Bytes;
 use clock::{ClockError, MovableClock};
 use integrations::{Catalog, Integrations};
 use runtime::{Compilers, Runtime, RuntimeConfig, RuntimeParts};
-use services::{AllowedHosts, EcsMode, Enforce, Services, ServicesConfig};
+use services::{AllowedHosts, Services};
 use store::{SqliteOptions, SqliteStore};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use crate::client::Login;
+pub use config::ServerConfig;
 pub use errors::ServerError;
 pub use local::Info;
 
-/// What the command line decides.
-#[derive(Clone, Debug)]
-pub struct ServerConfig {
-    /// Everything durable lives below it.
-    pub data: PathBuf,
-    /// Address to listen on; port 0 takes a free one.
-    pub listen: SocketAddr,
-    /// How ECS tasks run.
-    pub ecs: EcsMode,
-    /// What a missing permission does.
-    pub iam: Enforce,
-    /// When the clock starts that can be set forward; without it, the machine's clock holds.
-    pub clock: Option<jiff::Timestamp>,
-}
-
 /// A running server.
 pub struct Server {
-    /// What it runs with.
-    pub info: Info,
+    /// Where clients of this machine reach it.
+    pub endpoint: String,
+    login: Login,
+    about: local::About,
     runtime: Arc<Runtime>,
     services: Services,
     stop: watch::Sender<bool>,
@@ -63,9 +53,10 @@ pub struct Server {
 struct Front {
     api: Api,
     services: Services,
-    info: Info,
+    about: local::About,
     metrics: prometheus::Metrics,
     clock: Option<MovableClock>,
+    stopping: watch::Receiver<bool>,
 }
 
 impl Server {
@@ -75,12 +66,8 @@ impl Server {
         let address = listener.local_addr().map_err(|error| ServerError::Listen(config.listen, error))?;
         let store = SqliteStore::open(&config.data, &SqliteOptions::default())?;
         let clocks = Clocks::open(&config)?;
-        let services = Services::open(ServicesConfig {
-            ecs: config.ecs,
-            enforce: config.iam,
-            clock: clocks.services,
-            ..ServicesConfig::new(&config.data)
-        })?;
+        let outside = outside::open(&config.pointed).await.map_err(ServerError::Outside)?;
+        let services = Services::open(config.services(clocks.services, &outside))?;
         let endpoint = format!("http://{}", reachable(address));
         services.set_endpoint(&endpoint);
         let states = states::States::default();
@@ -113,12 +100,29 @@ impl Server {
         let api = Api::new(Arc::clone(&runtime), surroundings);
         states.attach(api.clone(), services.clone());
         services.environment().set_sdk_caller(Arc::new(sdk));
-        let info = Info::new(&config, &endpoint, &services).await;
-        let front =
-            Front { api, services: services.clone(), info: info.clone(), metrics, clock: clocks.movable };
+        let (login, _) = config.owner();
+        let about = local::About::new(config, outside.lines, &endpoint, services.clone());
         let (stop, stopping) = watch::channel(false);
+        let front = Front {
+            api,
+            services: services.clone(),
+            about: about.clone(),
+            metrics,
+            clock: clocks.movable,
+            stopping: stopping.clone(),
+        };
         let listener = tokio::spawn(listen(listener, front, stopping));
-        Ok(Server { info, runtime, services, stop, listener })
+        Ok(Server { endpoint, login, about, runtime, services, stop, listener })
+    }
+
+    /// With which keys this process calls it.
+    pub fn login(&self) -> Login {
+        self.login.clone()
+    }
+
+    /// What it runs with.
+    pub async fn info(&self) -> &Info {
+        self.about.info().await
     }
 
     /// Resolves when the store has failed; the process has to end then.
@@ -188,7 +192,7 @@ fn listen(
 impl Front {
     async fn handle(&self, mut request: http::Request<Bytes>, peer: SocketAddr) -> http::Response<Bytes> {
         request.extensions_mut().insert(peer.ip());
-        if let Some(answer) = local::answer(&self.info, &request) {
+        if let Some(answer) = self.about.answer(&request, || !*self.stopping.borrow()).await {
             return answer;
         }
         if let Some(answer) = self.clock.as_ref().and_then(|clock| clock.answer(&request)) {

@@ -37,7 +37,7 @@ pub(super) async fn over_http(
     request: http::Request<Bytes>,
 ) -> http::Response<Bytes> {
     let (parts, body) = request.into_parts();
-    match services.context(&parts) {
+    match services.context(&parts, &body) {
         Ok(context) => answer(api, services, &context, http::Request::from_parts(parts, body)).await,
         Err(error) => refusal(error.status.as_u16(), &error.code, &error.message),
     }

@@ -1,16 +1,17 @@
-//! How tasks' requests reach the embedded services: in process, under the role of the execution.
+//! How tasks' requests reach the services: in process, under the role of the execution. Services that are pointed
+//! elsewhere are the services' own affair; here only an endpoint that does not answer is known from one that does.
 
 use bytes::Bytes;
 use integrations::{Identity, Transport, TransportError};
-use services::Services;
 use services::wire::CallContext;
+use services::{Services, Unreachable};
 
 use super::states::States;
 
 /// The service principal that an execution's role must trust.
 const STATES: &str = "states.amazonaws.com";
 
-/// Everything goes to the services of this process.
+/// Everything goes to the services of this process, or through them.
 pub(super) struct Embedded {
     services: Services,
     states: States,
@@ -65,7 +66,13 @@ impl Embedded {
         let scope = http::HeaderValue::from_str(&scope)
             .map_err(|error| TransportError::Connection(error.to_string()))?;
         request.headers_mut().insert("authorization", scope);
-        Ok(self.services.handle_for(context, request).await)
+        let mut answer = self.services.handle_for(context, request).await;
+        match answer.extensions_mut().remove::<Unreachable>() {
+            None => Ok(answer),
+            Some(Unreachable::TimedOut) => Err(TransportError::TimedOut),
+            Some(Unreachable::TooLarge(bytes)) => Err(TransportError::TooLarge(bytes)),
+            Some(Unreachable::Connection(reason)) => Err(TransportError::Connection(reason)),
+        }
     }
 }
 

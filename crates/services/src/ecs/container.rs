@@ -276,7 +276,7 @@ fn body(
         host.network_mode = Some("host".to_owned());
     } else {
         host.extra_hosts = Some(vec!["host.docker.internal:host-gateway".to_owned()]);
-        if let Some(endpoint) = environment.get_mut("AWS_ENDPOINT_URL") {
+        for (_, endpoint) in environment.iter_mut().filter(|(name, _)| name.starts_with("AWS_ENDPOINT_URL")) {
             *endpoint = endpoint
                 .replace("127.0.0.1", "host.docker.internal")
                 .replace("localhost", "host.docker.internal");

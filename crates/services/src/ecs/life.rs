@@ -229,6 +229,7 @@ async fn environment(
         credentials: &credentials,
         empty_file,
         path: "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        elsewhere: &inner.environment.variables_of_elsewhere(&task.region),
     };
     let mut environment = isolated_environment(&ambient, plan.variables.clone());
     environment.insert("AWS_EXECUTION_ENV".to_owned(), format!("AWS_ECS_{}", task.launch_type));

@@ -55,16 +55,17 @@ impl Iam {
         if matches!(principal, Principal::Service { .. }) {
             return (of_resource.0 != Verdict::Allowed).then_some(Reason::NoResourcePolicy);
         }
+        let own_account = access.own_account.as_deref().unwrap_or(principal.account());
         let identity = self.identity(principal);
         match evaluate(&identity.policies, action, resource, keys) {
             Verdict::Denied => Some(Reason::IdentityDenies),
-            Verdict::Allowed if is_foreign(principal, resource) => {
+            Verdict::Allowed if is_foreign(own_account, resource) => {
                 (of_resource.0 != Verdict::Allowed).then_some(Reason::NoResourcePolicy)
             }
             Verdict::Allowed => None,
             // Within an account the resource's policy alone will do if it names the caller itself.
             Verdict::Silent
-                if of_resource.1 == PrincipalMatch::Direct && !is_foreign(principal, resource) =>
+                if of_resource.1 == PrincipalMatch::Direct && !is_foreign(own_account, resource) =>
             {
                 None
             }
@@ -196,10 +197,10 @@ pub(super) fn keys_of(principal: &Principal, access: &Access) -> Keys {
     keys
 }
 
-/// Whether the resource is in an account other than the caller's. Not every ARN names one.
-fn is_foreign(principal: &Principal, resource: &str) -> bool {
+/// Whether the resource is in an account other than this one. Not every ARN names one.
+fn is_foreign(own_account: &str, resource: &str) -> bool {
     let account = resource.split(':').nth(4).unwrap_or_default();
-    account.len() == 12 && account.bytes().all(|byte| byte.is_ascii_digit()) && account != principal.account()
+    account.len() == 12 && account.bytes().all(|byte| byte.is_ascii_digit()) && account != own_account
 }
 
 /// AWS's text of a refusal.

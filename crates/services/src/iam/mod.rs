@@ -17,11 +17,12 @@ mod tests;
 pub use api::IamService;
 pub use sessions::{AccessError, AssumeRole, CredentialError, Credentials};
 
-use crate::configuration::{Enforce, ServicesConfig};
+use crate::configuration::{AccessKey, Enforce, ServicesConfig};
 use crate::environment::Clock;
 use crate::storage::{Database, StorageError};
 use remembered::Remembered;
 use rusqlite::Connection;
+use std::collections::HashMap;
 use std::future::Future;
 use std::sync::Arc;
 
@@ -29,6 +30,7 @@ use std::sync::Arc;
 pub struct Iam {
     database: Database,
     account: String,
+    keys: HashMap<String, AccessKey>,
     enforce: Enforce,
     clock: Arc<dyn Clock>,
     remembered: Remembered,
@@ -40,6 +42,7 @@ impl Iam {
         Ok(Self {
             database: Database::open(&config.data_dir.join("services"), "iam", schema::MIGRATIONS)?,
             account: config.account.clone(),
+            keys: config.keys.iter().map(|key| (key.id.clone(), key.clone())).collect(),
             enforce: config.enforce,
             clock: config.clock.clone(),
             remembered: Remembered::default(),

@@ -16,6 +16,7 @@ const ENTRIES_MAX: usize = 10_000;
 #[derive(Debug, Clone)]
 pub(super) struct Caller {
     pub(super) principal: Principal,
+    pub(super) secret: String,
     /// The session's token and end; none for a user's lasting key.
     pub(super) session: Option<(String, Timestamp)>,
 }

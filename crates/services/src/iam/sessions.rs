@@ -1,7 +1,8 @@
 //! Who an access key is, and temporary credentials: issued, stored, recognised, ended.
 //!
 //! Keys that we issued bear a mark, so that one we no longer know is refused instead of being taken for the owner's.
-//! Signatures are not checked here: on loopback every key that is not ours stands for the owner of an account.
+//! Signatures are not checked here. Unless access keys are configured, every key that is not ours stands for the owner of
+//! an account.
 
 use super::Iam;
 use super::authorize::{Reason, keys_of, refusal};
@@ -132,8 +133,8 @@ pub struct AssumeRole {
 impl Iam {
     /// Who calls with this access key and session token at this time.
     ///
-    /// A key of twelve digits is the owner of that account; keys of users and sessions are those; any other key is the
-    /// owner of the default account.
+    /// Configured keys are the owners of their accounts, keys of users and sessions are those. Where no key is configured, one
+    /// of twelve digits is the owner of that account, and any other the owner of the default account.
     pub fn principal(
         &self,
         access_key_id: Option<&str>,
@@ -142,10 +143,17 @@ impl Iam {
     ) -> Result<Principal, CredentialError> {
         let root = |account: &str| Ok(Principal::Root { account: account.to_owned() });
         let Some(key) = access_key_id else { return root(&self.account) };
+        if let Some(configured) = self.keys.get(key) {
+            return root(&configured.account);
+        }
+        let is_issued = super::api::is_issued_key(key);
+        if !is_issued && self.verifies_signatures() {
+            return Err(CredentialError::Invalid);
+        }
         if super::api::is_account(key) {
             return root(key);
         }
-        if !super::api::is_issued_key(key) {
+        if !is_issued {
             return root(&self.account);
         }
         let caller = self.caller(key).ok_or(CredentialError::Invalid)?;
@@ -158,6 +166,22 @@ impl Iam {
             }
         }
         Ok(caller.principal)
+    }
+
+    /// Whether requests must bear a good signature: once access keys are configured.
+    pub fn verifies_signatures(&self) -> bool {
+        !self.keys.is_empty()
+    }
+
+    /// The secret of an access key that is known here.
+    pub fn secret_of(&self, access_key_id: &str) -> Option<String> {
+        if let Some(configured) = self.keys.get(access_key_id) {
+            return Some(configured.secret.clone());
+        }
+        if !super::api::is_issued_key(access_key_id) {
+            return None;
+        }
+        self.caller(access_key_id).map(|caller| caller.secret)
     }
 
     /// Temporary credentials of a role for a service principal (`lambda.amazonaws.com`, `ecs-tasks.amazonaws.com`,
@@ -387,7 +411,7 @@ fn insert_session(
 
 fn read_caller(connection: &Connection, access_key_id: &str) -> rusqlite::Result<Option<Caller>> {
     let mut session = connection.prepare_cached(
-        "SELECT account, role_arn, role_id, session_name, token, expires FROM sessions WHERE access_key_id = ?1",
+        "SELECT account, role_arn, role_id, session_name, token, expires, secret FROM sessions WHERE access_key_id = ?1",
     )?;
     let found = session.query_row([access_key_id], |row| {
         let principal = Principal::RoleSession {
@@ -397,20 +421,21 @@ fn read_caller(connection: &Connection, access_key_id: &str) -> rusqlite::Result
             session_name: row.get(3)?,
         };
         let expires = Timestamp::from_second(row.get(5)?).unwrap_or(Timestamp::MIN);
-        Ok(Caller { principal, session: Some((row.get(4)?, expires)) })
+        Ok(Caller { principal, secret: row.get(6)?, session: Some((row.get(4)?, expires)) })
     });
     if let Some(caller) = found.optional()? {
         return Ok(Some(caller));
     }
     let mut key = connection.prepare_cached(
-        "SELECT users.account, path, name, users.id FROM access_keys
+        "SELECT users.account, path, name, users.id, secret FROM access_keys
          JOIN users ON users.account = access_keys.account AND users.name = access_keys.user
          WHERE access_keys.id = ?1 AND status = 'Active'",
     )?;
     let found = key.query_row([access_key_id], |row| {
         let (account, path, name): (String, String, String) = (row.get(0)?, row.get(1)?, row.get(2)?);
         let arn = format!("arn:aws:iam::{account}:user{path}{name}");
-        Ok(Caller { principal: Principal::User { account, arn, name, id: row.get(3)? }, session: None })
+        let principal = Principal::User { account, arn, name, id: row.get(3)? };
+        Ok(Caller { principal, secret: row.get(4)?, session: None })
     });
     found.optional()
 }

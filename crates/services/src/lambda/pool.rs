@@ -353,6 +353,7 @@ impl Pools {
             credentials,
             empty_file: &self.empty_file,
             path: "/usr/local/bin:/usr/bin:/bin:/opt/bin",
+            elsewhere: &self.environment.variables_of_elsewhere(&plan.function.key.region),
         };
         let own = plan.version.variables.clone().unwrap_or_default();
         let mut environment = isolated_environment(&ambient, own);

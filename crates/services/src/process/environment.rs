@@ -30,6 +30,8 @@ pub struct Ambient<'a> {
     pub empty_file: &'a Path,
     /// The search path for programs.
     pub path: &'a str,
+    /// Variables that lead to services which are pointed elsewhere; they beat the endpoint and the credentials.
+    pub elsewhere: &'a [(String, String)],
 }
 
 /// Variables that would lead an SDK around the endpoint; a function's own values for them are dropped.
@@ -69,5 +71,10 @@ pub fn isolated_environment(
     ] {
         environment.insert(name.to_owned(), value.to_owned());
     }
+    if ambient.elsewhere.iter().any(|(name, _)| name == "AWS_ACCESS_KEY_ID") {
+        // The token belongs to the role's key.
+        environment.remove("AWS_SESSION_TOKEN");
+    }
+    environment.extend(ambient.elsewhere.iter().cloned());
     environment
 }

@@ -52,7 +52,15 @@ fn decode(text: &str) -> Result<String, ServiceError> {
 }
 
 fn bucket_of_host(request: &ServiceRequest) -> Option<String> {
-    let host = request.header(header::HOST.as_str()).or_else(|| request.uri.host())?;
+    bucket_in(request.header(header::HOST.as_str()).or_else(|| request.uri.host())?)
+}
+
+/// The bucket that a request's host names, if it does.
+pub(crate) fn bucket_of_parts(parts: &http::request::Parts) -> Option<String> {
+    bucket_in(parts.headers.get(header::HOST)?.to_str().ok()?)
+}
+
+fn bucket_in(host: &str) -> Option<String> {
     let host =
         host.rsplit_once(':').map_or(host, |(name, _)| name).trim_end_matches('.').to_ascii_lowercase();
     // The service's own names come first: `s3.localhost` is no bucket called `s3`.

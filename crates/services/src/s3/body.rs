@@ -72,17 +72,17 @@ fn check_md5(given: &str, md5: &[u8]) -> Result<(), ServiceError> {
         .with_field("CalculatedDigest", STANDARD.encode(md5)))
 }
 
-fn is_chunked(request: &ServiceRequest) -> bool {
+pub(super) fn is_chunked(request: &ServiceRequest) -> bool {
     let is_streaming =
         request.header("x-amz-content-sha256").is_some_and(|value| value.starts_with("STREAMING-"));
     let encoding = request.header("content-encoding").unwrap_or_default();
     is_streaming || encoding.split(',').any(|part| part.trim() == "aws-chunked")
 }
 
-type Trailers = Vec<(String, String)>;
+pub(super) type Trailers = Vec<(String, String)>;
 
 /// `<hexadecimal size>[;chunk-signature=…]\r\n<bytes>\r\n`…, a chunk of size 0, then `name:value` lines.
-fn dechunk(request: &ServiceRequest) -> Result<(Bytes, Trailers), ServiceError> {
+pub(super) fn dechunk(request: &ServiceRequest) -> Result<(Bytes, Trailers), ServiceError> {
     let incomplete = || {
         let message = "You did not provide the number of bytes specified by the Content-Length HTTP header";
         ServiceError::client("IncompleteBody", message)

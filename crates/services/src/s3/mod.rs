@@ -23,6 +23,7 @@ mod list;
 mod multipart;
 mod operation;
 mod page;
+mod plain;
 mod presigned;
 mod put;
 mod reply;
@@ -32,6 +33,9 @@ mod tags;
 mod tests;
 mod text;
 mod versions;
+
+pub(crate) use address::bucket_of_parts as bucket_of_host;
+pub(crate) use plain::plain;
 
 use crate::environment::Environment;
 use crate::front::OpenError;

@@ -14,6 +14,8 @@ pub struct Access {
     pub conditions: BTreeMap<String, Vec<String>>,
     /// The resource's own policy (queue policy, topic policy, function permissions), if it has one.
     pub resource_policy: Option<Value>,
+    /// The account that counts as the caller's own, if it is not: that of a service which is pointed elsewhere.
+    pub own_account: Option<String>,
 }
 
 impl Access {
@@ -24,6 +26,7 @@ impl Access {
             resources: vec![resource.into()],
             conditions: BTreeMap::new(),
             resource_policy: None,
+            own_account: None,
         }
     }
 

@@ -13,6 +13,7 @@ pub mod render;
 pub mod request;
 pub mod response;
 pub mod route;
+pub mod sigv4;
 pub mod xml;
 
 pub use access::{Access, Decision};

@@ -114,6 +114,11 @@ pub(crate) fn by_form(query: Option<&str>, body: &[u8]) -> Option<ServiceName> {
     by_version.or_else(by_action)
 }
 
+/// The prefix of `X-Amz-Target` for a service.
+pub(crate) fn target_prefix(service: &str) -> Option<&'static str> {
+    TARGETS.iter().find(|(_, name)| *name == service).map(|(prefix, _)| *prefix)
+}
+
 fn by_target(parts: &Parts) -> Option<ServiceName> {
     let target = parts.headers.get("x-amz-target").and_then(|value| value.to_str().ok());
     if let Some(target) = target {

@@ -1,0 +1,108 @@
+//! What a server is opened with: the command line and the configuration file, as values.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use services::configuration::{DEFAULT_ACCOUNT, DEFAULT_REGION};
+use services::{AccessKey, EcsMode, Enforce, ServicesConfig, Smtp};
+
+use super::outside::{self, Outside, Pointed};
+use crate::client::Login;
+use crate::config::Settings;
+
+/// Everything that the operator decides.
+#[derive(Clone, Debug)]
+pub struct ServerConfig {
+    /// Everything durable lives below it.
+    pub data: PathBuf,
+    /// Address to listen on; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// How ECS tasks run.
+    pub ecs: EcsMode,
+    /// What a missing permission does.
+    pub iam: Enforce,
+    /// The account of callers whose access key names none.
+    pub account: String,
+    /// The region of callers whose request names none.
+    pub region: String,
+    /// A mail server.
+    pub smtp: Option<Smtp>,
+    /// Access keys; with at least one, signatures are verified.
+    pub keys: Vec<AccessKey>,
+    /// Services that are pointed elsewhere.
+    pub pointed: Vec<Pointed>,
+    /// When the clock starts that can be set forward; without it, the machine's clock holds.
+    pub clock: Option<jiff::Timestamp>,
+}
+
+impl ServerConfig {
+    /// The defaults.
+    pub fn new(data: PathBuf, listen: SocketAddr) -> ServerConfig {
+        ServerConfig {
+            data,
+            listen,
+            ecs: EcsMode::default(),
+            iam: Enforce::default(),
+            account: DEFAULT_ACCOUNT.into(),
+            region: DEFAULT_REGION.into(),
+            smtp: None,
+            keys: Vec::new(),
+            pointed: Vec::new(),
+            clock: None,
+        }
+    }
+
+    /// With what the file says of everything that the command line does not.
+    pub fn with_settings(mut self, settings: &Settings) -> ServerConfig {
+        if let Some(account) = settings.text(&["account"]) {
+            self.account = account.into();
+        }
+        if let Some(region) = settings.text(&["region"]) {
+            self.region = region.into();
+        }
+        self.smtp = settings.text(&["smtp", "host"]).map(|host| Smtp {
+            host: host.into(),
+            port: settings.port(&["smtp", "port"]).unwrap_or(25),
+            from: settings.text(&["smtp", "from"]).unwrap_or("passo@localhost").into(),
+        });
+        self.keys =
+            settings.names("keys").into_iter().filter_map(|id| self.access_key(settings, id)).collect();
+        self.pointed = outside::pointed(settings);
+        self
+    }
+
+    /// A key of twelve digits is by itself the owner of that account.
+    fn access_key(&self, settings: &Settings, id: &str) -> Option<AccessKey> {
+        let is_account = id.len() == 12 && id.bytes().all(|byte| byte.is_ascii_digit());
+        let own = if is_account { id } else { &self.account };
+        let account = settings.text(&["keys", id, "account"]).unwrap_or(own).to_string();
+        Some(AccessKey { id: id.into(), secret: settings.text(&["keys", id, "secret"])?.into(), account })
+    }
+
+    /// With which keys this process calls its own server, and on which account.
+    pub fn owner(&self) -> (Login, String) {
+        match self.keys.first() {
+            Some(AccessKey { id, secret, account }) => {
+                let login = Login { access_key_id: id.clone(), secret: secret.clone(), token: None };
+                (login, account.clone())
+            }
+            None => (Login::owner(&self.account), self.account.clone()),
+        }
+    }
+
+    /// What the embedded services are opened with.
+    pub(super) fn services(&self, clock: Arc<dyn services::Clock>, outside: &Outside) -> ServicesConfig {
+        ServicesConfig {
+            ecs: self.ecs,
+            enforce: self.iam,
+            account: self.account.clone(),
+            region: self.region.clone(),
+            smtp: self.smtp.clone(),
+            keys: self.keys.clone(),
+            elsewhere: outside.ways.clone(),
+            clock,
+            ..ServicesConfig::new(&self.data)
+        }
+    }
+}
