@@ -12,7 +12,7 @@ impl FrameId {
 }
 
 /// A task: the `seq` of its `TaskScheduled` event, so that a stale report is told from a live one by comparison.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TaskId(pub u64);
 
 impl fmt::Display for TaskId {

@@ -2,7 +2,7 @@
 //!
 //! After each step: replay is the live state, the record can be read back, no more children live than MaxConcurrency allows.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use asl::entropy::{Entropy, SeededEntropy};
@@ -10,14 +10,17 @@ use asl::payload::Payload;
 use asl::program::{Program, StateMachineType};
 use asl::timestamp::Timestamp;
 use engine::map_run::{
-    ChildResult, MapRun, MapRunEffect, MapRunEvent, MapRunInput, MapRunInputKind, MapRunStart, MapRunStatus,
-    step,
+    ChildChange, ChildResult, ChildStatus, MapRun, MapRunEffect, MapRunEvent, MapRunInput, MapRunInputKind,
+    MapRunStart, MapRunStatus, Source, Unsuccessful, step,
 };
 use engine::{Decoder, DefinitionHash, Encoder, Failure, Limits, MapRunResult, Record, Start, TaskId};
 use serde_json::{Value, json};
 
 struct World<'p> {
     program: &'p Program,
+    start: Arc<MapRunStart>,
+    /// Items and end of each child, as its row says.
+    rows: BTreeMap<u64, (u64, Option<ChildStatus>)>,
     map_run: MapRun,
     events: Vec<MapRunEvent>,
     inbox: Vec<MapRunInputKind>,
@@ -65,6 +68,7 @@ fn start(program: &Program, items: Option<Value>, input: Value) -> Arc<MapRunSta
     Arc::new(MapRunStart {
         map_run_arn: "arn:aws:states:us-east-1:000000000000:mapRun:Machine/Each:id".into(),
         task: TaskId(4),
+        redrive: 0,
         parent: Arc::new(parent),
         state,
         label: "Each".into(),
@@ -84,9 +88,11 @@ impl<'p> World<'p> {
     ) -> World<'p> {
         World {
             program,
+            start,
+            rows: BTreeMap::new(),
             map_run: MapRun::default(),
             events: Vec::new(),
-            inbox: vec![MapRunInputKind::Started(start)],
+            inbox: vec![MapRunInputKind::Started],
             dice: SeededEntropy::new(seed),
             objects: Vec::new(),
             rule,
@@ -111,7 +117,8 @@ impl<'p> World<'p> {
 
     fn step(&mut self, kind: MapRunInputKind) {
         let input = MapRunInput { at: Timestamp::from_epoch_millis(1), entropy: self.dice.next_u64(), kind };
-        let stepped = step(self.program, &mut self.map_run, input, 50);
+        let source = Source { program: self.program, start: &self.start };
+        let stepped = step(Some(source), &mut self.map_run, input, 50);
         if stepped.outcome.is_err() {
             assert!(stepped.events.is_empty(), "an ignored input left events");
         }
@@ -123,6 +130,10 @@ impl<'p> World<'p> {
             assert_eq!(decoded.as_ref(), Ok(event));
         }
         self.events.extend(stepped.events);
+        if self.dice.next_u64().is_multiple_of(7) {
+            self.events = vec![self.map_run.checkpoint(Timestamp::from_epoch_millis(1))];
+        }
+        stepped.children.into_iter().for_each(|change| self.write(change));
         assert_eq!(MapRun::replay(&self.events), self.map_run, "replay differs from the live state");
         self.most_live = self.most_live.max(self.map_run.counts().0.running as usize);
         if stepped.more {
@@ -133,33 +144,64 @@ impl<'p> World<'p> {
         }
     }
 
+    fn write(&mut self, change: ChildChange) {
+        match change {
+            ChildChange::Scheduled { index, start, items } => {
+                assert!(self.rows.insert(index, (items, None)).is_none(), "scheduled twice");
+                self.inputs.push((index, start.input.clone()));
+            }
+            ChildChange::Redriven { index } => {
+                let row = self.rows.get_mut(&index).expect("a row");
+                assert!(!matches!(row.1.take(), None | Some(ChildStatus::Succeeded)), "redriven in vain");
+            }
+            ChildChange::Ended { index, result } => {
+                let status = match result {
+                    ChildResult::Succeeded(_) => ChildStatus::Succeeded,
+                    ChildResult::Failed(_) => ChildStatus::Failed,
+                    ChildResult::TimedOut(_) => ChildStatus::TimedOut,
+                    ChildResult::Aborted => ChildStatus::Aborted,
+                };
+                assert_eq!(self.rows.get_mut(&index).expect("a row").1.replace(status), None, "ended twice");
+            }
+        }
+    }
+
     fn carry_out(&mut self, effect: MapRunEffect) {
         match effect {
             MapRunEffect::ReadItems(read) => {
                 let from = read.cursor.next_item;
-                let chunk = 1 + self.dice.next_u64() % 7;
+                let chunk = read.at_least + self.dice.next_u64() % 7;
                 let items: Vec<_> = self.objects.iter().skip(from as usize).take(chunk as usize).collect();
                 let end = from as usize + items.len() >= self.objects.len();
+                let positions = (from..).step_by(2).take(items.len()).map(|item| (item, json!(item)));
+                let positions = positions.map(|(item, place)| (item, Payload::from_value(place))).collect();
                 let items = items.into_iter().cloned().map(Payload::from_value).collect();
-                let read = MapRunInputKind::ItemsRead {
-                    from,
-                    items,
-                    position: None,
-                    version: Some("etag".into()),
-                    end,
-                };
+                let version = Some("etag".into());
+                let read = MapRunInputKind::ItemsRead { from, items, positions, version, end };
                 self.inbox.extend([read.clone(), read]);
             }
-            MapRunEffect::StartChild { index, start } => {
-                self.inputs.push((index, start.input.clone()));
+            MapRunEffect::FindUnsuccessful(find) => {
+                let most = 1 + self.dice.next_u64() as usize % 3;
+                let ended = self.rows.range(find.from..);
+                let unsuccessful = ended.filter_map(|(index, (items, status))| match status {
+                    None | Some(ChildStatus::Succeeded) => None,
+                    Some(status) => Some(Unsuccessful { index: *index, items: *items, status: *status }),
+                });
+                let children: Vec<_> = unsuccessful.take(most).collect();
+                let end = children.len() < most;
+                let found = MapRunInputKind::UnsuccessfulFound { from: find.from, children, end };
+                self.inbox.extend([found.clone(), found]);
+            }
+            MapRunEffect::RunChild { index } => {
                 let result = (self.rule)(index);
                 if let ChildResult::Succeeded(_) = result {
-                    self.outputs.push((index, start.input.clone()));
+                    let (_, input) = self.inputs.iter().find(|(known, _)| *known == index).expect("a child");
+                    self.outputs.push((index, input.clone()));
                 }
                 let ended = MapRunInputKind::ChildEnded { index, result };
-                self.inbox.extend([MapRunInputKind::ChildStarted { index }, ended.clone(), ended]);
+                self.inbox.extend([ended.clone(), ended]);
             }
-            MapRunEffect::StopChild { index, .. } => {
+            MapRunEffect::StopChild { index } => {
                 self.inbox.push(MapRunInputKind::ChildEnded { index, result: ChildResult::Aborted });
             }
             MapRunEffect::WriteResults(_) => {
@@ -302,4 +344,68 @@ fn a_failing_reader_fails_it_in_the_readers_words() {
     let failure = Failure::new("States.ItemReaderFailed", "Attempting to map over non-iterable node.");
     world.step(MapRunInputKind::ReadFailed(failure.clone()));
     assert_eq!(world.result, Some(MapRunResult::Failed(failure)));
+}
+
+#[test]
+fn a_redrive_lets_only_those_go_on_that_did_not_succeed_and_then_the_rest() {
+    for seed in 0..40 {
+        let program =
+            program(json!({ "ItemsPath": "$.items", "MaxConcurrency": 4, "ToleratedFailureCount": 2 }));
+        let items = json!(numbers(30));
+        let began = start(&program, Some(items.clone()), json!({ "items": items }));
+        let mut world = World::new(&program, began, every_fifth_fails, seed);
+        world.run();
+        assert_eq!(world.map_run.status(), MapRunStatus::Failed);
+        let succeeded = world.map_run.counts().0.succeeded;
+        let again = MapRunInputKind::Redriven;
+        world.step(again.clone());
+        assert_eq!(world.map_run.status(), MapRunStatus::Failed, "a redrive of the same number");
+        world.start =
+            Arc::new(MapRunStart { redrive: 1, task: TaskId(9), ..MapRunStart::clone(&world.start) });
+        world.rule = well;
+        world.result = None;
+        let before = world.outputs.len();
+        world.step(again);
+        let counts = world.map_run.counts().0;
+        assert_eq!((counts.succeeded, counts.failed), (succeeded, 0), "those that failed are pending");
+        world.run();
+        assert_eq!(world.map_run.status(), MapRunStatus::Succeeded);
+        let (executions, of_items) = world.map_run.counts();
+        assert_eq!((executions.succeeded, executions.failed, of_items.succeeded), (30, 0, 30));
+        assert_eq!(world.inputs.len(), 30, "each item is one child");
+        assert_eq!(world.outputs.len() - before, 30 - succeeded as usize);
+    }
+}
+
+#[test]
+fn batches_are_full_wherever_the_pages_end() {
+    let reader = json!({ "Resource": "arn:aws:states:::s3:getObject", "ReaderConfig": { "InputType": "JSON" },
+        "Parameters": { "Bucket": "b", "Key": "k" } });
+    let program = program(
+        json!({ "ItemReader": reader, "MaxConcurrency": 2, "ItemBatcher": { "MaxItemsPerBatch": 10 } }),
+    );
+    for seed in 0..20 {
+        let mut world = World::new(&program, start(&program, None, json!({})), well, seed);
+        world.objects = numbers(95);
+        world.run();
+        let sizes: Vec<u64> = world.rows.values().map(|(items, _)| *items).collect();
+        assert_eq!(sizes, [10, 10, 10, 10, 10, 10, 10, 10, 10, 5]);
+    }
+}
+
+#[test]
+fn a_checkpoint_is_small_however_many_children_live() {
+    let program = program(json!({ "ItemsPath": "$.items" }));
+    let items = json!(numbers(20_000));
+    let start = start(&program, Some(items.clone()), json!({ "items": items }));
+    let mut world = World::new(&program, start, well, 5);
+    let (at, entropy) = (Timestamp::from_epoch_millis(1), 7);
+    let source = Source { program: &program, start: &world.start };
+    let input = MapRunInput { at, entropy, kind: MapRunInputKind::Started };
+    step(Some(source), &mut world.map_run, input, 100_000);
+    assert_eq!((world.map_run.live().count(), world.map_run.room()), (10_000, 0));
+    let mut encoder = Encoder::default();
+    world.map_run.checkpoint(at).encode(&mut encoder);
+    let bytes = encoder.finish().events.len();
+    assert!(bytes < 64 << 10, "{bytes}");
 }

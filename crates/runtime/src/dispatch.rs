@@ -13,6 +13,7 @@ use engine::{Failure, Stage, Start, TaskId};
 use store::{ExecutionRow, MapRunItem};
 
 use crate::clock::BoxFuture;
+use crate::shell::map_runs::MapRunChildren;
 
 /// One task to be done, with what the far side may need to know about who asks.
 #[derive(Clone, Debug)]
@@ -126,7 +127,7 @@ pub trait Dispatch: Send + Sync + 'static {
         &self,
         parent: Arc<Start>,
         write: WriteResults,
-        children: Vec<MapRunChild>,
+        children: MapRunChildren,
     ) -> BoxFuture<'_, Result<Payload, Failure>> {
         let _ = (parent, write, children);
         let failure =

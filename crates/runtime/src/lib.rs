@@ -13,6 +13,7 @@ mod error;
 mod executions;
 pub mod failpoint;
 mod limits;
+pub mod map_run;
 mod map_runs;
 mod names;
 mod page;
@@ -45,6 +46,7 @@ pub use registry::{
     UpdateStateMachine, VersionPublished,
 };
 pub use runtime::{Follow, Runtime, RuntimeParts};
+pub use shell::map_runs::MapRunChildren;
 pub use shell::observers::{CommittedEvent, Observer};
 pub use tasks::ActivityHandOut;
 

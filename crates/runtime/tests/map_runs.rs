@@ -165,3 +165,106 @@ async fn a_redrive_goes_on_with_the_children_that_did_not_succeed() {
     runtime.shutdown().await;
     world.check();
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_update_map_run_was_answered_survives_a_crash() {
+    let world = World::new(Script::new(|_| Reply::After(Duration::from_secs(10), succeeded("{}"))));
+    let runtime = world.open().await;
+    let machine = create(&runtime, "m", &machine(r#""MaxConcurrency": 1,"#, "STANDARD")).await;
+    let execution = start(&runtime, &machine, "e", ITEMS).await;
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    let map_run = map_run_of(&runtime, &execution).await;
+    let update = UpdateMapRun {
+        max_concurrency: Some(4),
+        tolerated_failure_count: Some(3),
+        tolerated_failure_percentage: Some(12.5),
+    };
+    runtime.update_map_run(&map_run, update).await.unwrap();
+    drop(runtime);
+    let runtime = world.open().await;
+    let described = runtime.describe_map_run(&map_run).await.unwrap();
+    assert_eq!(described.thresholds.max_concurrency, 4);
+    assert_eq!(described.thresholds.tolerated_failure_count, Some(3));
+    assert_eq!(described.thresholds.tolerated_failure_millionths, Some(12_500_000));
+    runtime
+        .update_map_run(&map_run, UpdateMapRun { max_concurrency: Some(5), ..UpdateMapRun::default() })
+        .await
+        .unwrap();
+    assert_eq!(output(&runtime, &execution).await, "[10,20,30,40,50]");
+    let row = runtime.describe_execution(&execution).await.unwrap().row;
+    assert!(row.stop.unwrap().since(row.start).as_secs() <= 30, "four at a time after the first");
+    runtime.shutdown().await;
+    world.check();
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_ended_map_run_is_described_by_the_next_process_as_by_the_one_before() {
+    for child_type in ["STANDARD", "EXPRESS"] {
+        let world = World::new(Script::new(|call| match call.arguments.text().contains("20") {
+            true => Reply::Now(failed("Broken")),
+            false => Reply::Now(succeeded("{}")),
+        }));
+        let runtime = world.open().await;
+        let machine = create(&runtime, "m", &machine(r#""ToleratedFailureCount": 1,"#, child_type)).await;
+        let execution = start(&runtime, &machine, "e", ITEMS).await;
+        ended(&runtime, &execution).await;
+        let listed = runtime.list_map_runs(&execution).await.unwrap();
+        let described = runtime.describe_map_run(&listed[0].map_run_arn).await.unwrap();
+        assert_eq!((described.status, described.executions.failed), (MapRunStatus::Succeeded, 1));
+        drop(runtime);
+        let runtime = world.open().await;
+        assert_eq!(runtime.list_map_runs(&execution).await.unwrap(), listed);
+        assert_eq!(runtime.describe_map_run(&listed[0].map_run_arn).await.unwrap(), described);
+        runtime.shutdown().await;
+        world.check();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_crash_in_the_middle_runs_express_children_again_that_had_not_ended() {
+    let world = World::new(Script::new(|_| Reply::After(Duration::from_secs(10), succeeded("{}"))));
+    let runtime = world.open().await;
+    let machine = create(&runtime, "m", &machine(r#""MaxConcurrency": 2,"#, "EXPRESS")).await;
+    let execution = start(&runtime, &machine, "e", ITEMS).await;
+    tokio::time::sleep(Duration::from_secs(15)).await;
+    assert_eq!(world.script.run_count(), 4);
+    drop(runtime);
+    let runtime = world.open().await;
+    assert_eq!(output(&runtime, &execution).await, "[10,20,30,40,50]");
+    assert_eq!(world.script.run_count(), 7, "those under way ran twice");
+    let described = runtime.describe_map_run(&map_run_of(&runtime, &execution).await).await.unwrap();
+    assert_eq!((described.executions.total, described.executions.succeeded), (5, 5));
+    runtime.shutdown().await;
+    world.check();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_redrive_is_counted_and_survives_a_crash() {
+    for child_type in ["STANDARD", "EXPRESS"] {
+        let world = World::new(Script::new(|call| match call.arguments.text() {
+            text if !text.contains("20") => Reply::Now(succeeded("{}")),
+            _ => Reply::After(Duration::from_secs(2), failed("Broken")),
+        }));
+        let runtime = world.open().await;
+        let machine = create(&runtime, "m", &machine("", child_type)).await;
+        let execution = start(&runtime, &machine, "e", ITEMS).await;
+        assert_eq!(ended(&runtime, &execution).await.row.status, ExecutionStatus::Failed);
+        let map_run = map_run_of(&runtime, &execution).await;
+        let runs = world.script.run_count();
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        runtime.redrive_execution(&execution, None).await.unwrap();
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let described = runtime.describe_map_run(&map_run).await.unwrap();
+        assert_eq!((described.status, described.redrive_count), (MapRunStatus::Running, 1), "{child_type}");
+        assert_eq!((described.executions.running, described.executions.succeeded), (1, 4));
+        drop(runtime);
+        let runtime = world.open().await;
+        assert_eq!(ended(&runtime, &execution).await.row.status, ExecutionStatus::Failed);
+        let described = runtime.describe_map_run(&map_run).await.unwrap();
+        assert_eq!((described.status, described.redrive_count), (MapRunStatus::Failed, 1));
+        assert_eq!((described.executions.failed, described.executions.total), (1, 5));
+        assert_eq!(world.script.run_count(), runs + 2, "only the child that failed, again after the crash");
+        runtime.shutdown().await;
+        world.check();
+    }
+}

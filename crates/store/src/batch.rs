@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use engine::map_run::MapRunEvent;
 use engine::{DefinitionHash, Event, Payload, Timestamp};
 
 use crate::{ExecutionKey, ExecutionRow, ExecutionStatus, RegistryKey, RegistryRecord, Scope};
@@ -20,8 +21,10 @@ pub struct Batch {
     pub definitions: Vec<Definition>,
     /// Changes of the registry, in order.
     pub registry: Vec<RegistryWrite>,
-    /// Ended children of map runs.
-    pub items: Vec<MapRunItem>,
+    /// Turns of Map Runs, in an order in which those of one Map Run follow each other.
+    pub map_runs: Vec<MapRunTurn>,
+    /// Children of Map Runs.
+    pub items: Vec<MapRunItemWrite>,
     /// Where observers have got to.
     pub cursors: Vec<CursorMove>,
     /// Executions taken out of service, or given back.
@@ -35,6 +38,7 @@ impl Batch {
             && self.parked.is_empty()
             && self.definitions.is_empty()
             && self.registry.is_empty()
+            && self.map_runs.is_empty()
             && self.items.is_empty()
             && self.cursors.is_empty()
             && self.quarantine.is_empty()
@@ -92,7 +96,16 @@ pub enum RegistryWrite {
     Delete(RegistryKey),
 }
 
-/// A child of a map run that has ended.
+/// The events of a turn of a Map Run.
+#[derive(Clone, Debug)]
+pub struct MapRunTurn {
+    /// Whose.
+    pub map_run_arn: Arc<str>,
+    /// At least one, with consecutive `seq`. A checkpoint stands alone and replaces all that was written before.
+    pub events: Arc<[MapRunEvent]>,
+}
+
+/// A child of a Map Run.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MapRunItem {
     /// The map run.
@@ -101,10 +114,69 @@ pub struct MapRunItem {
     pub index: u64,
     /// The child.
     pub execution_arn: Arc<str>,
-    /// How it ended.
+    /// How it stands, as far as the Map Run knows.
     pub status: ExecutionStatus,
     /// Its output, or `{"Error": …, "Cause": …}`.
     pub output: Option<Payload>,
+    /// How many items it takes.
+    pub items: u64,
+    /// Its input, unless its own journal has it.
+    pub input: Option<Payload>,
+    /// When it was owed to the world.
+    pub start: Option<Timestamp>,
+    /// When its end was known.
+    pub stop: Option<Timestamp>,
+    /// How often it was redriven.
+    pub redrive_count: u32,
+}
+
+/// A change of a child's row.
+#[derive(Clone, Debug, PartialEq)]
+pub enum MapRunItemWrite {
+    /// It is owed to the world.
+    Scheduled(MapRunItem),
+    /// It goes on.
+    Redriven {
+        /// The Map Run.
+        map_run_arn: Arc<str>,
+        /// Which child.
+        index: u64,
+    },
+    /// It ended.
+    Ended {
+        /// The Map Run.
+        map_run_arn: Arc<str>,
+        /// Which child.
+        index: u64,
+        /// When.
+        at: Timestamp,
+        /// How.
+        status: ExecutionStatus,
+        /// Its output, or `{"Error": …, "Cause": …}`.
+        output: Option<Payload>,
+        /// What becomes of its input.
+        input: InputIn,
+    },
+}
+
+impl MapRunItemWrite {
+    /// The Map Run and the index.
+    pub fn key(&self) -> (&Arc<str>, u64) {
+        match self {
+            MapRunItemWrite::Scheduled(item) => (&item.map_run_arn, item.index),
+            MapRunItemWrite::Redriven { map_run_arn, index }
+            | MapRunItemWrite::Ended { map_run_arn, index, .. } => (map_run_arn, *index),
+        }
+    }
+}
+
+/// Where the input of a child is once it has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InputIn {
+    /// In the child's own journal.
+    Journal,
+    /// In the row only.
+    Row,
 }
 
 /// An observer has durably dealt with everything up to a position.

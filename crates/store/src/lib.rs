@@ -9,6 +9,7 @@
 mod batch;
 mod error;
 mod keys;
+pub mod map_run_turn;
 mod memory;
 mod port;
 mod registry;
@@ -18,15 +19,15 @@ pub mod turn;
 mod verify;
 
 pub use batch::{
-    Batch, Committed, Conflict, CursorMove, Definition, MapRunItem, Parked, QuarantineWrite, Quarantined,
-    RegistryWrite, Standing, TurnRecord,
+    Batch, Committed, Conflict, CursorMove, Definition, InputIn, MapRunItem, MapRunItemWrite, MapRunTurn,
+    Parked, QuarantineWrite, Quarantined, RegistryWrite, Standing, TurnRecord,
 };
 pub use error::StoreError;
 pub use keys::{ExecutionKey, Keys, Scope, ScopeId};
 pub use memory::{Fault, MemoryStore};
 pub use port::{
-    Direction, ExecutionCursor, ExecutionsQuery, HistoryQuery, JournalTurn, ListBy, OpenExecution, Page,
-    Reader, RegistryQuery, Store,
+    Direction, ExecutionCursor, ExecutionsQuery, HistoryQuery, JournalTurn, ListBy, MapRunItemsQuery,
+    OpenExecution, PAGE_BYTES_MAX, Page, Reader, RegistryQuery, Store, WhichItems,
 };
 pub use registry::{
     ActivityRecord, AliasRecord, RegistryKey, RegistryKind, RegistryRecord, Route, StateMachineRecord,

@@ -8,15 +8,17 @@ use std::ops::Bound;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use engine::{DefinitionHash, Event, Timestamp};
+use engine::map_run::MapRunEvent;
+use engine::{DefinitionHash, Event, Payload, Timestamp};
 
-use crate::port::LIMIT_MAX;
+use crate::port::{LIMIT_MAX, PAGE_BYTES_MAX};
 use crate::turn::{self, EncodedTurn, TurnError};
 use crate::{
     Batch, Committed, Conflict, Difference, Direction, ExecutionCursor, ExecutionKey, ExecutionRow,
-    ExecutionsQuery, HistoryQuery, JournalTurn, Keys, ListBy, MapRunItem, OpenExecution, Page,
-    QuarantineWrite, Quarantined, Reader, RegistryKey, RegistryQuery, RegistryRecord, RegistryWrite, Scope,
-    Standing, Store, StoreError, row, verify,
+    ExecutionStatus, ExecutionsQuery, HistoryQuery, InputIn, JournalTurn, Keys, ListBy, MapRunItem,
+    MapRunItemWrite, MapRunItemsQuery, OpenExecution, Page, QuarantineWrite, Quarantined, Reader,
+    RegistryKey, RegistryQuery, RegistryRecord, RegistryWrite, Scope, ScopeId, Standing, Store, StoreError,
+    WhichItems, map_run_turn, row, verify,
 };
 
 /// What the next append does instead of its work.
@@ -50,6 +52,7 @@ struct State {
     definitions: HashMap<(Scope, DefinitionHash), Arc<str>>,
     registry: BTreeMap<RegistryKey, RegistryRecord>,
     items: BTreeMap<(Arc<str>, u64), MapRunItem>,
+    map_runs: BTreeMap<(Arc<str>, u64), Vec<u8>>,
     cursors: HashMap<Arc<str>, u64>,
     quarantine: BTreeMap<ExecutionKey, Quarantined>,
     position: u64,
@@ -128,6 +131,7 @@ impl Store for MemoryStore {
             };
             differences.extend(verify::compare(&stored, &mut |key, number| Ok(state.payload(key, number)))?);
         }
+        differences.extend(state.verify_map_runs(&self.keys)?);
         differences.truncate(verify::DIFFERENCES_MAX);
         Ok(differences)
     }
@@ -137,6 +141,7 @@ impl Store for MemoryStore {
 struct Prepared {
     turns: Vec<EncodedTurn>,
     records: Vec<(RegistryKey, Option<RegistryRecord>)>,
+    map_runs: Vec<Vec<u8>>,
 }
 
 fn prepare(state: &State, batch: &Batch, keys: &Keys) -> Result<Prepared, StoreError> {
@@ -174,9 +179,14 @@ fn prepare(state: &State, batch: &Batch, keys: &Keys) -> Result<Prepared, StoreE
         keys.intern(&definition.scope)?;
     }
     for item in &batch.items {
-        keys.intern_arn(&item.map_run_arn)?;
+        keys.intern_arn(item.key().0)?;
     }
-    Ok(Prepared { turns, records })
+    let mut map_runs = Vec::with_capacity(batch.map_runs.len());
+    for turn in &batch.map_runs {
+        let scope = keys.intern_arn(&turn.map_run_arn)?;
+        map_runs.push(map_run_turn::encode(scope, &turn.map_run_arn, &turn.events)?);
+    }
+    Ok(Prepared { turns, records, map_runs })
 }
 
 /// An execution's ARN must have a name, and its key the scope that the ARN names.
@@ -225,6 +235,12 @@ impl State {
             }
         }
         self.apply_rest(batch, prepared.records);
+        for (turn, blob) in batch.map_runs.iter().zip(prepared.map_runs) {
+            if map_run_turn::is_checkpoint(&turn.events) {
+                self.map_runs.retain(|(arn, _), _| *arn != turn.map_run_arn);
+            }
+            self.map_runs.insert((turn.map_run_arn.clone(), turn.events[0].seq), blob);
+        }
         Committed { position: self.position, conflicts }
     }
 
@@ -262,9 +278,7 @@ impl State {
                 None => drop(self.registry.remove(&key)),
             }
         }
-        for item in &batch.items {
-            self.items.insert((item.map_run_arn.clone(), item.index), item.clone());
-        }
+        batch.items.iter().for_each(|write| self.apply_item(write));
         for cursor in &batch.cursors {
             match cursor.position {
                 Some(position) => drop(self.cursors.insert(cursor.name.clone(), position)),
@@ -279,6 +293,60 @@ impl State {
                 QuarantineWrite::Release(key) => drop(self.quarantine.remove(key)),
             }
         }
+    }
+
+    fn apply_item(&mut self, write: &MapRunItemWrite) {
+        let (arn, index) = write.key();
+        let key = (arn.clone(), index);
+        match write {
+            MapRunItemWrite::Scheduled(item) => drop(self.items.insert(key, item.clone())),
+            MapRunItemWrite::Redriven { .. } => {
+                if let Some(item) = self.items.get_mut(&key) {
+                    item.status = ExecutionStatus::Running;
+                    (item.output, item.stop) = (None, None);
+                    item.redrive_count += 1;
+                }
+            }
+            MapRunItemWrite::Ended { at, status, output, input, .. } => {
+                if let Some(item) = self.items.get_mut(&key) {
+                    (item.status, item.output, item.stop) = (*status, output.clone(), Some(*at));
+                    if *input == InputIn::Journal {
+                        item.input = None;
+                    }
+                }
+            }
+        }
+    }
+
+    fn map_run_events(&self, scope: ScopeId, arn: &Arc<str>) -> Result<Vec<MapRunEvent>, StoreError> {
+        let mut events: Vec<MapRunEvent> = Vec::new();
+        let corrupt = |seq, reason: String| StoreError::Corrupt { arn: arn.clone(), seq, reason };
+        for ((_, seq), blob) in self.map_runs.range((arn.clone(), 0)..=(arn.clone(), u64::MAX)) {
+            let turn = map_run_turn::decode(scope, arn, blob);
+            events.extend(turn.map_err(|error| corrupt(*seq, error.to_string()))?);
+        }
+        match map_run_turn::gap(&events) {
+            None => Ok(events),
+            Some(seq) => Err(corrupt(seq, "the event is missing".to_owned())),
+        }
+    }
+
+    fn verify_map_runs(&self, keys: &Keys) -> Result<Vec<Difference>, StoreError> {
+        let mut differences = Vec::new();
+        let arns: HashSet<Arc<str>> = self.map_runs.keys().map(|(arn, _)| arn.clone()).collect();
+        for arn in arns {
+            let scope = keys.intern_arn(&arn)?;
+            let mut counted: Vec<(ExecutionStatus, u64, u64)> = Vec::new();
+            for (_, item) in self.items.range((arn.clone(), 0)..=(arn.clone(), u64::MAX)) {
+                match counted.iter_mut().find(|(status, ..)| *status == item.status) {
+                    Some((_, children, items)) => (*children, *items) = (*children + 1, *items + item.items),
+                    None => counted.push((item.status, 1, item.items)),
+                }
+            }
+            let events = self.map_run_events(scope, &arn);
+            differences.extend(verify::compare_map_run(scope, &arn, &events, &counted));
+        }
+        Ok(differences)
     }
 
     fn payload(&self, key: ExecutionKey, number: u64) -> Option<Vec<u8>> {
@@ -426,20 +494,30 @@ impl Reader for MemoryStore {
         Ok(self.read().cursors.get(name).copied())
     }
 
-    fn map_run_items(
-        &self,
-        map_run_arn: &str,
-        after: Option<u64>,
-        limit: u32,
-    ) -> Result<Vec<MapRunItem>, StoreError> {
+    fn map_run_events(&self, map_run_arn: &str) -> Result<Vec<MapRunEvent>, StoreError> {
+        let scope = Scope::of_arn(map_run_arn).and_then(|scope| self.keys.find(&scope));
+        scope.map_or(Ok(Vec::new()), |scope| self.read().map_run_events(scope, &map_run_arn.into()))
+    }
+
+    fn map_run_items(&self, query: &MapRunItemsQuery) -> Result<Vec<MapRunItem>, StoreError> {
         let state = self.read();
-        let arn: Arc<str> = map_run_arn.into();
-        let lower = match after {
-            Some(index) => Bound::Excluded((arn.clone(), index)),
-            None => Bound::Included((arn.clone(), 0)),
-        };
-        let items = state.items.range((lower, Bound::Included((arn, u64::MAX))));
-        Ok(items.take(limit.min(LIMIT_MAX) as usize).map(|(_, item)| item.clone()).collect())
+        let arn = query.map_run_arn.clone();
+        let items = state.items.range((arn.clone(), query.from)..=(arn, u64::MAX)).map(|(_, item)| item);
+        let wanted = items.filter(|item| match query.which {
+            WhichItems::All => true,
+            WhichItems::Unsuccessful => {
+                !matches!(item.status, ExecutionStatus::Running | ExecutionStatus::Succeeded)
+            }
+        });
+        let (mut page, mut bytes) = (Vec::new(), 0);
+        for item in wanted.take(query.limit.min(LIMIT_MAX) as usize) {
+            bytes += [&item.output, &item.input].into_iter().flatten().map(Payload::len).sum::<usize>();
+            page.push(item.clone());
+            if bytes >= PAGE_BYTES_MAX {
+                break;
+            }
+        }
+        Ok(page)
     }
 
     fn quarantined(&self, after: Option<ExecutionKey>, limit: u32) -> Result<Vec<Quarantined>, StoreError> {

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use engine::map_run::MapRunEvent;
 use engine::{DefinitionHash, Event, Timestamp};
 
 use crate::{
@@ -14,6 +15,9 @@ use crate::{
 
 /// The largest page.
 pub(crate) const LIMIT_MAX: u32 = 10_000;
+
+/// A page whose rows hold payloads ends after so many bytes of them.
+pub const PAGE_BYTES_MAX: usize = 1 << 20;
 
 /// The one writer.
 pub trait Store: Send {
@@ -59,13 +63,10 @@ pub trait Reader: Send + Sync {
     fn journal(&self, after: u64, limit: u32) -> Result<Vec<JournalTurn>, StoreError>;
     /// Position of an observer.
     fn cursor(&self, name: &str) -> Result<Option<u64>, StoreError>;
-    /// Ended children of a map run, by index.
-    fn map_run_items(
-        &self,
-        map_run_arn: &str,
-        after: Option<u64>,
-        limit: u32,
-    ) -> Result<Vec<MapRunItem>, StoreError>;
+    /// What a Map Run is replayed from: everything since its last checkpoint; empty if it has no journal.
+    fn map_run_events(&self, map_run_arn: &str) -> Result<Vec<MapRunEvent>, StoreError>;
+    /// Children of a Map Run, by index. A page also ends after about [`PAGE_BYTES_MAX`]; only an empty one is the last.
+    fn map_run_items(&self, query: &MapRunItemsQuery) -> Result<Vec<MapRunItem>, StoreError>;
     /// Executions out of service, by key.
     fn quarantined(&self, after: Option<ExecutionKey>, limit: u32) -> Result<Vec<Quarantined>, StoreError>;
 }
@@ -115,6 +116,28 @@ pub struct ExecutionsQuery {
     pub after: Option<ExecutionCursor>,
     /// How many at most.
     pub limit: u32,
+}
+
+/// Which children of a Map Run.
+#[derive(Clone, Debug)]
+pub struct MapRunItemsQuery {
+    /// Whose.
+    pub map_run_arn: Arc<str>,
+    /// Index of the first one.
+    pub from: u64,
+    /// Which of them.
+    pub which: WhichItems,
+    /// How many at most.
+    pub limit: u32,
+}
+
+/// Which children of a Map Run, by how they ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WhichItems {
+    /// All.
+    All,
+    /// Those that ended without success.
+    Unsuccessful,
 }
 
 /// What ListExecutions lists by. Version and alias ARNs list by their state machine; filter by the row's ARNs.

@@ -12,15 +12,15 @@ use crate::{ExecutionKey, ScopeId, StoreError};
 pub const PAYLOAD_ROW_MIN: usize = 4096;
 
 const MAGIC: u8 = b'P';
-const FORMAT: u8 = 1;
-const CODEC_PLAIN: u8 = 0;
-const CHECKSUM: std::ops::Range<usize> = 4..8;
+pub(crate) const FORMAT: u8 = 1;
+pub(crate) const CODEC_PLAIN: u8 = 0;
+pub(crate) const CHECKSUM: std::ops::Range<usize> = 4..8;
 const TAG_HERE: u8 = 0;
 const TAG_ROW: u8 = 1;
 /// Payloads of a turn, which also keeps the numbers of rows apart (see [`row_number`]).
 const PAYLOADS_MAX: usize = 1 << 20;
 /// Half of what SQLite takes for a blob; a turn's budget ends long before.
-const TURN_BYTES_MAX: usize = 1 << 29;
+pub(crate) const TURN_BYTES_MAX: usize = 1 << 29;
 
 /// A turn, ready to be written.
 #[derive(Clone, Debug)]
@@ -87,7 +87,7 @@ pub fn encode(execution: ExecutionKey, events: &[Event]) -> Result<EncodedTurn, 
         put_number(&mut blob, number);
     }
     blob.extend_from_slice(&section.events);
-    let rows = put_payloads(&mut blob, first_seq, &section.payloads);
+    let rows = put_payloads(&mut blob, first_seq, &section.payloads, PAYLOAD_ROW_MIN);
     if blob.len() > TURN_BYTES_MAX {
         return Err(StoreError::Refused(format!("a turn of {execution} takes {} bytes", blob.len())));
     }
@@ -101,7 +101,7 @@ pub fn decode(
     blob: &[u8],
     fetch: &mut dyn FnMut(ExecutionKey, u64) -> Result<Option<Vec<u8>>, StoreError>,
 ) -> Result<DecodedTurn, TurnError> {
-    let mut decoder = Decoder::new(checked(blob)?, &[]);
+    let mut decoder = Decoder::new(checked(blob, MAGIC)?, &[]);
     let scope = u32::try_from(decoder.number()?).map_err(|_| corrupt("scope out of range"))?;
     let execution = ExecutionKey { scope: ScopeId(scope), number: decoder.number()? };
     let first_seq = decoder.number()?;
@@ -138,9 +138,9 @@ fn check_sequence(execution: ExecutionKey, events: &[Event]) -> Result<u64, Stor
 }
 
 /// What follows the checksum, if it is right.
-fn checked(blob: &[u8]) -> Result<&[u8], TurnError> {
+pub(crate) fn checked(blob: &[u8], magic: u8) -> Result<&[u8], TurnError> {
     let (head, body) = blob.split_at_checked(CHECKSUM.end).ok_or_else(|| corrupt("cut off"))?;
-    if head[0] != MAGIC {
+    if head[0] != magic {
         return Err(corrupt("not a turn"));
     }
     for (what, found, known) in
@@ -156,12 +156,18 @@ fn checked(blob: &[u8]) -> Result<&[u8], TurnError> {
     Ok(body)
 }
 
-fn put_payloads(blob: &mut Vec<u8>, first_seq: u64, payloads: &[Payload]) -> Vec<(u64, Payload)> {
+/// Payloads of `row_min` bytes and more become rows.
+pub(crate) fn put_payloads(
+    blob: &mut Vec<u8>,
+    first_seq: u64,
+    payloads: &[Payload],
+    row_min: usize,
+) -> Vec<(u64, Payload)> {
     let mut rows = Vec::new();
     put_number(blob, payloads.len() as u64);
     for (index, payload) in payloads.iter().enumerate() {
         let text = payload.text().as_bytes();
-        if text.len() < PAYLOAD_ROW_MIN {
+        if text.len() < row_min {
             blob.push(TAG_HERE);
             put_number(blob, text.len() as u64);
             blob.extend_from_slice(text);
@@ -175,7 +181,7 @@ fn put_payloads(blob: &mut Vec<u8>, first_seq: u64, payloads: &[Payload]) -> Vec
     rows
 }
 
-fn take_payloads(
+pub(crate) fn take_payloads(
     decoder: &mut Decoder<'_>,
     execution: ExecutionKey,
     first_seq: u64,
@@ -212,7 +218,7 @@ fn payload(bytes: Vec<u8>) -> Result<Payload, TurnError> {
     Payload::parse(text).map_err(|error| corrupt(&format!("payload is no JSON: {error}")))
 }
 
-fn put_number(bytes: &mut Vec<u8>, mut number: u64) {
+pub(crate) fn put_number(bytes: &mut Vec<u8>, mut number: u64) {
     while number >= 0x80 {
         bytes.push(number as u8 | 0x80);
         number >>= 7;
@@ -220,6 +226,6 @@ fn put_number(bytes: &mut Vec<u8>, mut number: u64) {
     bytes.push(number as u8);
 }
 
-fn corrupt(reason: &str) -> TurnError {
+pub(crate) fn corrupt(reason: &str) -> TurnError {
     TurnError::Corrupt(reason.into())
 }

@@ -1,7 +1,9 @@
 //! Law L9: what is derived equals what the journal says. Rebuilds and compares; repairs nothing.
 
+use engine::map_run::{MapRun, MapRunEvent};
+
 use crate::turn::{self, TurnError};
-use crate::{ExecutionKey, ExecutionRow, ExecutionStatus, StoreError, row};
+use crate::{ExecutionKey, ExecutionRow, ExecutionStatus, ScopeId, StoreError, row};
 
 /// So many differences are told.
 pub(crate) const DIFFERENCES_MAX: usize = 100;
@@ -9,10 +11,36 @@ pub(crate) const DIFFERENCES_MAX: usize = 100;
 /// A place where something derived is not what the journal says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Difference {
-    /// The execution.
+    /// The execution; number 0 for a Map Run, which the reason names.
     pub execution: ExecutionKey,
     /// What is wrong.
     pub reason: String,
+}
+
+/// A Map Run's counters are those of its children's rows: (status, children, items).
+pub(crate) fn compare_map_run(
+    scope: ScopeId,
+    arn: &str,
+    events: &Result<Vec<MapRunEvent>, StoreError>,
+    counted: &[(ExecutionStatus, u64, u64)],
+) -> Option<Difference> {
+    let differ = |reason: String| Difference { execution: ExecutionKey { scope, number: 0 }, reason };
+    let events = match events {
+        Ok(events) => events,
+        Err(error) => return Some(differ(error.to_string())),
+    };
+    let (executions, items) = MapRun::replay(events).all_counts();
+    let expected = [
+        (ExecutionStatus::Running, executions.running, items.running),
+        (ExecutionStatus::Succeeded, executions.succeeded, items.succeeded),
+        (ExecutionStatus::Failed, executions.failed, items.failed),
+        (ExecutionStatus::TimedOut, executions.timed_out, items.timed_out),
+        (ExecutionStatus::Aborted, executions.aborted, items.aborted),
+    ];
+    let found =
+        |status| counted.iter().find(|(of, ..)| *of == status).map_or((0, 0), |(_, n, items)| (*n, *items));
+    let wrong = expected.into_iter().find(|(status, n, items)| found(*status) != (*n, *items))?;
+    Some(differ(format!("{arn} counts {wrong:?}, the rows of its children {:?}", found(wrong.0))))
 }
 
 /// Everything stored about one execution.

@@ -96,7 +96,7 @@ fn the_file_says_what_it_is() {
     filled(directory.path());
     let connection = Connection::open(directory.path().join("passo.db")).expect("a database");
     for (pragma, value) in
-        [("application_id", 0x5061_7373), ("user_version", 1), ("page_size", 8192), ("auto_vacuum", 2)]
+        [("application_id", 0x5061_7373), ("user_version", 2), ("page_size", 8192), ("auto_vacuum", 2)]
     {
         let found: i64 = connection.pragma_query_value(None, pragma, |row| row.get(0)).expect("a value");
         assert_eq!(found, value, "{pragma}");
@@ -110,10 +110,10 @@ fn the_file_says_what_it_is() {
 fn a_newer_file_is_refused_with_what_to_do() {
     let directory = tempfile::tempdir().expect("a directory");
     filled(directory.path());
-    tamper_pragma(directory.path(), "user_version", 2);
+    tamper_pragma(directory.path(), "user_version", 3);
     let refused = open(directory.path()).err().expect("it is newer");
     let told = refused.to_string();
-    assert!(matches!(refused, StoreError::NewerVersion { found: 2, known: 1, .. }), "{told}");
+    assert!(matches!(refused, StoreError::NewerVersion { found: 3, known: 2, .. }), "{told}");
     assert!(told.contains("passo.db") && told.contains("newer Passo") && told.contains("--data"), "{told}");
 }
 

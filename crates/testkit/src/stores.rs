@@ -5,11 +5,12 @@
 use std::sync::Arc;
 
 use asl::timestamp::Timestamp;
+use engine::map_run::MapRunEvent;
 use engine::{DefinitionHash, Event};
 use store::{
     Batch, Committed, ExecutionCursor, ExecutionKey, ExecutionRow, ExecutionStatus, ExecutionsQuery, Fault,
-    HistoryQuery, JournalTurn, Keys, MapRunItem, MemoryStore, OpenExecution, Page, Quarantined, Reader,
-    RegistryKey, RegistryQuery, RegistryRecord, Scope, Store, StoreError,
+    HistoryQuery, JournalTurn, Keys, MapRunItem, MapRunItemsQuery, MemoryStore, OpenExecution, Page,
+    Quarantined, Reader, RegistryKey, RegistryQuery, RegistryRecord, Scope, Store, StoreError,
 };
 
 use crate::Mutation;
@@ -142,13 +143,11 @@ impl Reader for LyingReader {
     fn cursor(&self, name: &str) -> Result<Option<u64>, StoreError> {
         self.inner.cursor(name)
     }
-    fn map_run_items(
-        &self,
-        map_run_arn: &str,
-        after: Option<u64>,
-        limit: u32,
-    ) -> Result<Vec<MapRunItem>, StoreError> {
-        self.inner.map_run_items(map_run_arn, after, limit)
+    fn map_run_events(&self, map_run_arn: &str) -> Result<Vec<MapRunEvent>, StoreError> {
+        self.inner.map_run_events(map_run_arn)
+    }
+    fn map_run_items(&self, query: &MapRunItemsQuery) -> Result<Vec<MapRunItem>, StoreError> {
+        self.inner.map_run_items(query)
     }
     fn quarantined(&self, after: Option<ExecutionKey>, limit: u32) -> Result<Vec<Quarantined>, StoreError> {
         self.inner.quarantined(after, limit)

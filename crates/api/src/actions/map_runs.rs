@@ -43,7 +43,7 @@ pub(super) async fn describe(api: &Api, fields: &Fields<'_>) -> Answer {
     // Recorded: a Map Run that was never redriven does not say so.
     Ok(match run.redrive_count {
         0 => shown.done(),
-        count => shown.with("redriveCount", count).done(),
+        count => shown.with("redriveCount", count).maybe_date("redriveDate", run.redrive_date).done(),
     })
 }
 
@@ -58,8 +58,9 @@ fn counts(run: &MapRunDescription, counted: Counted) -> Value {
         Counted::Items => &run.items,
         Counted::Executions => &run.executions,
     };
-    let known = counts.running + counts.succeeded + counts.failed + counts.timed_out + counts.aborted;
-    json!({
+    let ended = counts.succeeded + counts.failed + counts.timed_out + counts.aborted;
+    let known = counts.running + ended + counts.pending_redrive;
+    let mut shown = json!({
         "pending": counts.total.saturating_sub(known),
         "running": counts.running,
         "succeeded": counts.succeeded,
@@ -68,7 +69,12 @@ fn counts(run: &MapRunDescription, counted: Counted) -> Value {
         "aborted": counts.aborted,
         "total": counts.total,
         "resultsWritten": counts.results_written,
-    })
+    });
+    // Like redriveCount: only of one that was redriven.
+    if run.redrive_count > 0 {
+        shown["pendingRedrive"] = json!(counts.pending_redrive);
+    }
+    shown
 }
 
 pub(super) async fn update(api: &Api, fields: &Fields<'_>) -> Answer {

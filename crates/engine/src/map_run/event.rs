@@ -1,4 +1,7 @@
 //! Events of a Map Run, with stable tags. All are private: AWS shows a Map Run by DescribeMapRun only.
+//!
+//! Invariant: an event is a few bytes. What a child was started with and how it ended are in its row ([`ChildChange`]), written
+//! in the same transaction; what the Map Run was started with is in the journal of the execution that waits for it.
 
 use std::sync::Arc;
 
@@ -10,13 +13,15 @@ use crate::map_run::state::{Cursor, MapRun};
 use crate::record::{Decoder, Encoder, Record, RecordError, record_enum, record_struct};
 use crate::start::{Failure, Start};
 
-/// What a Map Run is started with: all that its Map state knew, pinned.
+/// What a Map Run is started with: all that its Map state knew, pinned by the journal of the execution that waits for it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MapRunStart {
     /// Its ARN.
     pub map_run_arn: Arc<str>,
     /// The task of the execution that waits for it.
     pub task: TaskId,
+    /// How often it was redriven.
+    pub redrive: u32,
     /// Start of that execution: definition, role, account.
     pub parent: Arc<Start>,
     /// Path of the Map state.
@@ -32,8 +37,6 @@ pub struct MapRunStart {
     /// The variables that the Map state sees.
     pub variables: Vec<(Arc<str>, Payload)>,
 }
-
-record_struct!(MapRunStart { map_run_arn, task, parent, state, label, items, input, context, variables });
 
 /// What UpdateMapRun can change.
 #[derive(Clone, Debug, PartialEq)]
@@ -61,33 +64,56 @@ pub enum ChildResult {
     Aborted,
 }
 
-impl Record for ChildResult {
-    fn encode(&self, encoder: &mut Encoder) {
+impl ChildResult {
+    pub(crate) fn status(&self) -> ChildStatus {
         match self {
-            ChildResult::Succeeded(output) => {
-                encoder.byte(0);
-                output.encode(encoder);
-            }
-            ChildResult::Failed(failure) => {
-                encoder.byte(1);
-                failure.encode(encoder);
-            }
-            ChildResult::TimedOut(failure) => {
-                encoder.byte(2);
-                failure.encode(encoder);
-            }
-            ChildResult::Aborted => encoder.byte(3),
+            ChildResult::Succeeded(_) => ChildStatus::Succeeded,
+            ChildResult::Failed(_) => ChildStatus::Failed,
+            ChildResult::TimedOut(_) => ChildStatus::TimedOut,
+            ChildResult::Aborted => ChildStatus::Aborted,
         }
     }
-    fn decode(decoder: &mut Decoder<'_>) -> Result<Self, RecordError> {
-        match decoder.byte()? {
-            0 => Ok(ChildResult::Succeeded(Record::decode(decoder)?)),
-            1 => Ok(ChildResult::Failed(Record::decode(decoder)?)),
-            2 => Ok(ChildResult::TimedOut(Record::decode(decoder)?)),
-            3 => Ok(ChildResult::Aborted),
-            tag => Err(RecordError::UnknownTag { of: "ChildResult", tag: tag.into() }),
-        }
-    }
+}
+
+/// [`ChildResult`] without what it gave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChildStatus {
+    /// SUCCEEDED.
+    Succeeded,
+    /// FAILED.
+    Failed,
+    /// TIMED_OUT.
+    TimedOut,
+    /// ABORTED.
+    Aborted,
+}
+
+record_enum!(ChildStatus { 0 => Succeeded, 1 => Failed, 2 => TimedOut, 3 => Aborted });
+
+/// What becomes of a child's row, in the transaction of the events of the same step.
+#[derive(Clone, Debug)]
+pub enum ChildChange {
+    /// It is owed to the world: how it is to be started, and how many items it takes.
+    Scheduled {
+        /// Its index.
+        index: u64,
+        /// Its start.
+        start: Arc<Start>,
+        /// Items it takes.
+        items: u64,
+    },
+    /// It is to go on after a redrive.
+    Redriven {
+        /// Its index.
+        index: u64,
+    },
+    /// It ended.
+    Ended {
+        /// Its index.
+        index: u64,
+        /// How.
+        result: ChildResult,
+    },
 }
 
 /// Where a Map Run stands.
@@ -156,24 +182,40 @@ macro_rules! events {
 }
 
 events! {
-    /// It begins: with its thresholds, and with the ItemReader's and ResultWriter's evaluated arguments.
-    1 Began { start: Arc<MapRunStart>, thresholds: Thresholds, reader: Option<Payload>, writer: Option<Payload> }
-    /// A child is owed to the world: its start, how many items it takes, and the cursor after them.
-    2 ChildScheduled { index: u64, start: Arc<Start>, items: u64, cursor: Cursor }
-    /// The child is journalled: its start need not be kept.
-    3 ChildStarted { index: u64 }
-    /// A child ended. The store keeps a row of it.
-    4 ChildEnded { index: u64, result: ChildResult }
+    /// It begins: for whom, whether its children are Express, with its thresholds, with the ItemReader's and ResultWriter's evaluated arguments, the number of
+    /// items if they come from the state's data, and how many a child takes at most.
+    1 Began {
+        map_run_arn: Arc<str>,
+        execution_arn: Arc<str>,
+        task: TaskId,
+        redrive: u32,
+        express: bool,
+        thresholds: Thresholds,
+        reader: Option<Payload>,
+        writer: Option<Payload>,
+        items_total: Option<u64>,
+        items_per_child: u64,
+    }
+    /// A child is owed to the world: how many items it takes, and the cursor after them.
+    2 ChildScheduled { index: u64, items: u64, cursor: Cursor }
+    /// A child ended.
+    3 ChildEnded { index: u64, status: ChildStatus }
     /// There are no items beyond the cursor.
-    5 ItemsExhausted {}
+    4 ItemsExhausted {}
     /// UpdateMapRun.
-    6 Updated { thresholds: Thresholds }
+    5 Updated { thresholds: Thresholds }
     /// No further child begins, the live ones are to be stopped; why.
-    7 Stopping { status: MapRunStatus, failure: Failure }
+    6 Stopping { status: MapRunStatus, failure: Failure }
     /// All children are through; the results are to be gathered or written.
-    8 Collecting {}
+    7 Collecting {}
     /// It ended: its result, or its failure.
-    9 Ended { status: MapRunStatus, output: Option<Payload>, failure: Failure }
-    /// The whole state; older events may be dropped.
-    10 Checkpoint { state: Box<MapRun> }
+    8 Ended { status: MapRunStatus, output: Option<Payload>, failure: Failure }
+    /// It goes on: first with the children that did not succeed.
+    9 Redriven { task: TaskId, redrive: u32 }
+    /// A child that had ended like this goes on.
+    10 ChildRedriven { index: u64, items: u64, was: ChildStatus }
+    /// No child that did not succeed is left behind.
+    11 RedriveExhausted {}
+    /// The whole state; all older events may be dropped.
+    12 Checkpoint { state: Box<MapRun> }
 }

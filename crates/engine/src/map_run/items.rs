@@ -141,20 +141,20 @@ impl<'a> MapState<'a> {
         Ok(Some(Payload::from_value(json!({ "Arguments": arguments, "WriterConfig": writer.config }))))
     }
 
-    /// Most items that one child can take.
-    pub fn items_at_a_time(&self) -> usize {
-        if self.map.item_batcher.is_some() { BATCH_ITEMS_MAX as usize } else { 1 }
+    /// Most items that one child takes.
+    pub fn items_per_child(&mut self) -> Result<u64, Failure> {
+        let Some(batcher) = &self.map.item_batcher else { return Ok(1) };
+        let items_max = self.number(batcher.max_items_per_batch.as_ref(), "MaxItemsPerBatch")?;
+        Ok(items_max.filter(|number| *number > 0).unwrap_or(BATCH_ITEMS_MAX).min(BATCH_ITEMS_MAX))
     }
 
     /// The next child's input from the items at hand, of which there is at least one.
-    pub fn batch(&mut self, first: u64, items: &[&Value]) -> Result<Batch, Failure> {
+    pub fn batch(&mut self, first: u64, items_max: u64, items: &[&Value]) -> Result<Batch, Failure> {
         let Some(batcher) = &self.map.item_batcher else {
             let item = items.first().copied().unwrap_or(&Value::Null);
             return Ok(Batch { input: self.selected(first, item)?, items: 1 });
         };
-        let items_max = self.number(batcher.max_items_per_batch.as_ref(), "MaxItemsPerBatch")?;
         let bytes_max = self.number(batcher.max_input_bytes_per_batch.as_ref(), "MaxInputBytesPerBatch")?;
-        let items_max = items_max.filter(|number| *number > 0).unwrap_or(BATCH_ITEMS_MAX);
         let batch_input = self.template(batcher.batch_input.as_ref())?;
         let payload_max = self.start.parent.limits.payload_max;
         let bytes_max = bytes_max.filter(|number| *number > 0).unwrap_or(payload_max).min(payload_max);
@@ -185,46 +185,72 @@ impl<'a> MapState<'a> {
         }
     }
 
-    /// The start of a child execution.
+    /// Whether the children are Express.
+    pub fn is_express(&self) -> bool {
+        self.map.mode == MapMode::Distributed(StateMachineType::Express)
+    }
+
+    /// The start of a new child.
     pub fn child(&mut self, index: u64, input: Payload) -> Start {
         let parent = Arc::clone(&self.start.parent);
         let name = uuid_v4(&mut self.entropy);
-        let machine_type = match self.map.mode {
-            MapMode::Distributed(machine_type) => machine_type,
-            MapMode::Inline => StateMachineType::Standard,
-        };
-        let machine =
-            Arn::parse(&parent.state_machine_arn).ok().and_then(|arn| arn.labelled(&self.start.label));
-        let execution = machine.as_ref().and_then(|machine| match machine_type {
-            StateMachineType::Standard => machine.execution(&name),
-            StateMachineType::Express => machine.express(&name, None),
+        let machine = labelled(&parent, &self.start.label);
+        let execution = machine.as_ref().and_then(|machine| match self.is_express() {
+            false => machine.execution(&name),
+            true => machine.express(&name, None),
         });
-        let arn = |arn: Option<Arn>, kind: &str| match arn {
+        let execution_arn = match execution {
             Some(arn) => arn.to_string(),
-            None => format!("{}/{}:{kind}:{name}", parent.state_machine_arn, self.start.label),
+            None => format!("{}/{}:execution:{name}", parent.state_machine_arn, self.start.label),
         };
-        Start {
-            execution_arn: arn(execution, "execution").into(),
-            state_machine_arn: arn(machine, "stateMachine").into(),
-            state_machine_name: format!("{}/{}", parent.state_machine_name, self.start.label).into(),
-            name: name.into(),
-            workflow: Arc::clone(&self.program.workflow(self.map.processor).path),
-            input,
-            machine_type,
-            map_run: Some(MapRunLink {
-                map_run_arn: Arc::clone(&self.start.map_run_arn),
-                index,
-                label: Arc::clone(&self.start.label),
-            }),
-            limits: crate::start::Limits {
-                events_max: if machine_type == StateMachineType::Express {
-                    0
-                } else {
-                    parent.limits.events_max
-                },
-                ..parent.limits
-            },
-            ..Start::clone(&parent)
-        }
+        child_start(self.program, &self.start, index, execution_arn.into(), input)
+    }
+}
+
+fn labelled(parent: &Start, label: &str) -> Option<Arn> {
+    Arn::parse(&parent.state_machine_arn).ok().and_then(|arn| arn.labelled(label))
+}
+
+/// The start of a child that is known by its ARN and its input, also if it was made long ago.
+///
+/// # Panics
+/// If the definition has no such Map: a broken invariant, since the Map Run pins its definition.
+pub fn child_start(
+    program: &Program,
+    start: &Arc<MapRunStart>,
+    index: u64,
+    execution_arn: Arc<str>,
+    input: Payload,
+) -> Start {
+    let MapState { map, .. } =
+        MapState::new(program, start, Timestamp::from_epoch_millis(0), SeededEntropy::new(0));
+    let parent = &start.parent;
+    let machine_type = match map.mode {
+        MapMode::Distributed(machine_type) => machine_type,
+        MapMode::Inline => StateMachineType::Standard,
+    };
+    let state_machine_arn = match labelled(parent, &start.label) {
+        Some(arn) => arn.to_string(),
+        None => format!("{}/{}:stateMachine", parent.state_machine_arn, start.label),
+    };
+    let name = execution_arn.split(':').nth(7).unwrap_or_default().into();
+    Start {
+        execution_arn,
+        state_machine_arn: state_machine_arn.into(),
+        state_machine_name: format!("{}/{}", parent.state_machine_name, start.label).into(),
+        name,
+        workflow: Arc::clone(&program.workflow(map.processor).path),
+        input,
+        machine_type,
+        map_run: Some(MapRunLink {
+            map_run_arn: Arc::clone(&start.map_run_arn),
+            index,
+            label: Arc::clone(&start.label),
+        }),
+        limits: crate::start::Limits {
+            events_max: if machine_type == StateMachineType::Express { 0 } else { parent.limits.events_max },
+            ..parent.limits
+        },
+        ..Start::clone(parent)
     }
 }

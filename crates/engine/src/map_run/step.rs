@@ -11,14 +11,21 @@ use serde_json::Value;
 use crate::ids::TaskId;
 use crate::input::{Ignored, MapRunResult};
 use crate::map_run::event::{
-    ChildResult, MapRunEvent, MapRunEventKind, MapRunStart, MapRunStatus, Thresholds,
+    ChildChange, ChildResult, ChildStatus, MapRunEvent, MapRunEventKind, MapRunStart, MapRunStatus,
+    Thresholds,
 };
 use crate::map_run::items::MapState;
 use crate::map_run::state::{Cursor, MapRun};
 use crate::start::{Failure, Start};
 
-/// Inputs between two checkpoints.
-const CHECKPOINT_EVERY: u64 = 1_000;
+/// What a Map Run makes children from. Not part of its state: it is pinned by the journal of the execution that waits for it.
+#[derive(Clone, Copy, Debug)]
+pub struct Source<'a> {
+    /// The definition.
+    pub program: &'a Program,
+    /// What the Map state knew.
+    pub start: &'a Arc<MapRunStart>,
+}
 
 /// One thing that happened to a Map Run.
 #[derive(Clone, Debug)]
@@ -35,15 +42,17 @@ pub struct MapRunInput {
 #[derive(Clone, Debug)]
 pub enum MapRunInputKind {
     /// It begins; accepted once.
-    Started(Arc<MapRunStart>),
+    Started,
+    /// It goes on after its end, with the children that did not succeed; accepted once for each number of the start's redrive.
+    Redriven,
     /// Answer to [`ReadItems`].
     ItemsRead {
         /// `next_item` of the cursor that was read from.
         from: u64,
-        /// The items from there on.
+        /// The items from there on. Unless they are the last, so many as were asked for, or as the input of a child can hold.
         items: Vec<Payload>,
-        /// Where to read on after all of them.
-        position: Option<Payload>,
+        /// Where one may begin to read: index of the item there, and the position.
+        positions: Vec<(u64, Payload)>,
         /// Version of the object that was read.
         version: Option<Arc<str>>,
         /// Whether nothing follows.
@@ -51,10 +60,14 @@ pub enum MapRunInputKind {
     },
     /// The ItemReader failed (`States.ItemReaderFailed`).
     ReadFailed(Failure),
-    /// A child's start is journalled.
-    ChildStarted {
-        /// Its index.
-        index: u64,
+    /// Answer to [`FindUnsuccessful`].
+    UnsuccessfulFound {
+        /// Where the search began.
+        from: u64,
+        /// Children from there on, by index.
+        children: Vec<Unsuccessful>,
+        /// Whether nothing follows.
+        end: bool,
     },
     /// A child ended; told or asked for, at least once.
     ChildEnded {
@@ -73,24 +86,33 @@ pub enum MapRunInputKind {
     Resumed,
 }
 
+/// A child that did not succeed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unsuccessful {
+    /// Its index.
+    pub index: u64,
+    /// Items it takes.
+    pub items: u64,
+    /// How it ended.
+    pub status: ChildStatus,
+}
+
 /// One request to the world.
 #[derive(Clone, Debug, PartialEq)]
 pub enum MapRunEffect {
-    /// Read items from a cursor on, as many as convenient; answered by ItemsRead or ReadFailed.
+    /// Read items from a cursor on; answered by ItemsRead or ReadFailed.
     ReadItems(Box<ReadItems>),
-    /// Start a child; idempotent by the Map Run and its index. Answered by ChildStarted, then ChildEnded.
-    StartChild {
+    /// Look for children to redrive; answered by UnsuccessfulFound.
+    FindUnsuccessful(FindUnsuccessful),
+    /// See that a child runs, as its row says: start it, redrive it, or wait for its end. Idempotent; answered by ChildEnded.
+    RunChild {
         /// Its index.
         index: u64,
-        /// Its start.
-        start: Arc<Start>,
     },
     /// Stop a child, or see that it never starts; answered by ChildEnded.
     StopChild {
         /// Its index.
         index: u64,
-        /// Its ARN.
-        execution_arn: Arc<str>,
     },
     /// Gather the children's outputs in order, or write them; answered by ResultsWritten.
     WriteResults(Box<WriteResults>),
@@ -114,6 +136,17 @@ pub struct ReadItems {
     pub reader: Payload,
     /// From where.
     pub cursor: Cursor,
+    /// How many items a child takes.
+    pub at_least: u64,
+}
+
+/// [`MapRunEffect::FindUnsuccessful`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FindUnsuccessful {
+    /// The Map Run.
+    pub map_run_arn: Arc<str>,
+    /// Index of the first child to look at.
+    pub from: u64,
 }
 
 /// [`MapRunEffect::WriteResults`].
@@ -135,6 +168,8 @@ pub struct MapRunStep {
     pub outcome: MapRunOutcome,
     /// To be appended to the journal in one commit.
     pub events: Vec<MapRunEvent>,
+    /// To be written to the rows of the children in the same commit.
+    pub children: Vec<ChildChange>,
     /// To be carried out after that commit.
     pub effects: Vec<MapRunEffect>,
     /// The budget is used up: go on with `Resumed`.
@@ -142,48 +177,50 @@ pub struct MapRunStep {
 }
 
 struct Turn<'a> {
-    program: &'a Program,
+    source: Option<Source<'a>>,
     map_run: &'a mut MapRun,
     at: Timestamp,
     entropy: SeededEntropy,
     events: Vec<MapRunEvent>,
+    children: Vec<ChildChange>,
     effects: Vec<MapRunEffect>,
-    /// Items that an input brought and no child took yet. What stays is read again.
+    /// What an input brought and no child took yet. What stays is read again.
     read: Option<Read>,
+    found: Option<Found>,
 }
 
 struct Read {
     items: Vec<Payload>,
     taken: usize,
-    position: Option<Payload>,
+    positions: Vec<(u64, Payload)>,
     version: Option<Arc<str>>,
     end: bool,
 }
 
-/// Moves a Map Run by one input until it waits for the world again, or about `budget` events were written.
+struct Found {
+    children: std::vec::IntoIter<Unsuccessful>,
+    end: bool,
+}
+
+/// Moves a Map Run by one input until it waits for the world again, or about `budget` events were written. Without a source no
+/// child begins: enough to stop what a process before this one left.
 ///
 /// # Panics
 /// On a broken invariant, such as events of another definition.
-pub fn step(program: &Program, map_run: &mut MapRun, input: MapRunInput, budget: u32) -> MapRunStep {
+pub fn step(source: Option<Source<'_>>, map_run: &mut MapRun, input: MapRunInput, budget: u32) -> MapRunStep {
     let owed = map_run.read_effect();
-    let (at, entropy) = (input.at, SeededEntropy::new(input.entropy));
-    let mut turn =
-        Turn { program, map_run, at, entropy, events: Vec::new(), effects: Vec::new(), read: None };
+    // Names of children must not come again, even if a process begins with the seed of the one before.
+    let (at, entropy) = (input.at, SeededEntropy::new(input.entropy ^ map_run.seq.rotate_left(32)));
+    let (events, children, effects) = (Vec::new(), Vec::new(), Vec::new());
+    let mut turn = Turn { source, map_run, at, entropy, events, children, effects, read: None, found: None };
     let outcome = turn.accept(input.kind);
     let more = outcome.is_ok() && turn.run(budget as usize);
-    if outcome.is_ok()
-        && turn.map_run.seq / CHECKPOINT_EVERY
-            != (turn.map_run.seq - turn.events.len() as u64) / CHECKPOINT_EVERY
-    {
-        let state = Box::new(turn.map_run.clone());
-        turn.emit(MapRunEventKind::Checkpoint { state });
-    }
-    let Turn { events, mut effects, .. } = turn;
+    let Turn { events, children, mut effects, .. } = turn;
     effects.extend(map_run.read_effect().filter(|effect| owed.as_ref() != Some(effect)));
-    MapRunStep { outcome, events, effects, more }
+    MapRunStep { outcome, events, children, effects, more }
 }
 
-impl Turn<'_> {
+impl<'a> Turn<'a> {
     fn emit(&mut self, kind: MapRunEventKind) {
         let event = MapRunEvent { seq: self.map_run.seq + 1, at: self.at, kind };
         self.map_run.apply(&event);
@@ -191,49 +228,40 @@ impl Turn<'_> {
     }
 
     fn accept(&mut self, input: MapRunInputKind) -> MapRunOutcome {
-        match (&input, self.map_run.start.is_some(), self.map_run.status) {
-            (MapRunInputKind::Started(_), true, _) => return Err(Ignored::Duplicate),
-            (MapRunInputKind::Started(_), false, _) | (_, true, MapRunStatus::Running) => {}
+        match (&input, self.map_run.has_begun(), self.map_run.status) {
+            (MapRunInputKind::Started, true, _) => return Err(Ignored::Duplicate),
+            (MapRunInputKind::Started, false, _) | (_, true, MapRunStatus::Running) => {}
             (_, false, _) => return Err(Ignored::Stale),
+            (MapRunInputKind::Redriven, true, _) => {}
             (_, true, _) => return Err(Ignored::ExecutionClosed),
         }
         match input {
-            MapRunInputKind::Started(start) => self.begin(start),
-            MapRunInputKind::ItemsRead { from, items, position, version, end } => {
-                if from != self.map_run.cursor.next_item || self.map_run.read_effect().is_none() {
+            MapRunInputKind::Started => self.begin()?,
+            MapRunInputKind::Redriven => self.redrive()?,
+            MapRunInputKind::ItemsRead { from, items, positions, version, end } => {
+                let owed = matches!(self.map_run.read_effect(), Some(MapRunEffect::ReadItems(_)));
+                if from != self.map_run.cursor.next_item || !owed {
                     return Err(Ignored::Stale);
                 }
                 let end = end || items.is_empty();
-                self.read = Some(Read { items, taken: 0, position, version, end });
+                self.read = Some(Read { items, taken: 0, positions, version, end });
             }
             MapRunInputKind::ReadFailed(failure) => self.stop(MapRunStatus::Failed, failure),
-            MapRunInputKind::ChildStarted { index } => {
-                let child = self.map_run.live.get(&index).ok_or(Ignored::Stale)?;
-                if child.start.is_none() {
-                    return Err(Ignored::Duplicate);
+            MapRunInputKind::UnsuccessfulFound { from, children, end } => {
+                if self.map_run.redriving.is_none_or(|redriving| redriving.next != from) {
+                    return Err(Ignored::Stale);
                 }
-                self.emit(MapRunEventKind::ChildStarted { index });
+                let end = end || children.is_empty();
+                self.found = Some(Found { children: children.into_iter(), end });
             }
             MapRunInputKind::ChildEnded { index, result } => {
                 if !self.map_run.live.contains_key(&index) {
                     return Err(Ignored::Stale);
                 }
-                self.emit(MapRunEventKind::ChildEnded { index, result });
+                self.emit(MapRunEventKind::ChildEnded { index, status: result.status() });
+                self.children.push(ChildChange::Ended { index, result });
             }
-            MapRunInputKind::ResultsWritten(result) => {
-                if !self.map_run.collecting {
-                    return Err(Ignored::Stale);
-                }
-                // The files of a Map Run that failed are written too; how it ended stays.
-                if let Some((status, failure)) = self.map_run.stopping.clone() {
-                    self.end(status, None, failure);
-                    return Ok(());
-                }
-                match result {
-                    Ok(output) => self.end(MapRunStatus::Succeeded, Some(output), Failure::default()),
-                    Err(failure) => self.end(MapRunStatus::Failed, None, failure),
-                }
-            }
+            MapRunInputKind::ResultsWritten(result) => self.results_written(result)?,
             MapRunInputKind::Updated(thresholds) => self.emit(MapRunEventKind::Updated { thresholds }),
             MapRunInputKind::StopRequested => self.stop(MapRunStatus::Aborted, Failure::default()),
             MapRunInputKind::Resumed => {}
@@ -241,36 +269,75 @@ impl Turn<'_> {
         Ok(())
     }
 
-    fn state(&self, start: &Arc<MapRunStart>) -> MapState<'_> {
-        MapState::new(self.program, start, self.at, self.entropy.clone())
+    fn results_written(&mut self, result: Result<Payload, Failure>) -> MapRunOutcome {
+        if !self.map_run.collecting {
+            return Err(Ignored::Stale);
+        }
+        // The files of a Map Run that failed are written too; how it ended stays.
+        if let Some((status, failure)) = self.map_run.stopping.clone() {
+            self.end(status, None, failure);
+            return Ok(());
+        }
+        match result {
+            Ok(output) => self.end(MapRunStatus::Succeeded, Some(output), Failure::default()),
+            Err(failure) => self.end(MapRunStatus::Failed, None, failure),
+        }
+        Ok(())
     }
 
-    fn begin(&mut self, start: Arc<MapRunStart>) {
-        let mut state = self.state(&start);
-        let evaluated =
-            state.thresholds().and_then(|thresholds| Ok((thresholds, state.reader()?, state.writer()?)));
-        self.entropy = state.entropy.clone();
-        match evaluated {
-            Ok((thresholds, reader, writer)) => {
-                self.emit(MapRunEventKind::Began { start, thresholds, reader, writer });
-            }
-            Err(failure) => {
-                let thresholds = Thresholds {
-                    max_concurrency: 1,
-                    tolerated_failure_count: None,
-                    tolerated_failure_millionths: None,
-                };
-                self.emit(MapRunEventKind::Began { start, thresholds, reader: None, writer: None });
-                self.stop(MapRunStatus::Failed, failure);
-            }
+    fn redrive(&mut self) -> MapRunOutcome {
+        let Some(Source { start, .. }) = self.source else { return Err(Ignored::Stale) };
+        if self.map_run.status == MapRunStatus::Running || start.redrive <= self.map_run.redrive {
+            return Err(Ignored::Duplicate);
         }
+        self.emit(MapRunEventKind::Redriven { task: start.task, redrive: start.redrive });
+        Ok(())
+    }
+
+    fn state(&self, source: Source<'a>) -> MapState<'a> {
+        MapState::new(source.program, source.start, self.at, self.entropy.clone())
+    }
+
+    fn begin(&mut self) -> MapRunOutcome {
+        let Some(source) = self.source else { return Err(Ignored::Stale) };
+        let mut state = self.state(source);
+        let evaluated = evaluate(&mut state);
+        let state_is_express = state.is_express();
+        self.entropy = state.entropy.clone();
+        let (evaluated, failure) = match evaluated {
+            Ok(evaluated) => (evaluated, None),
+            Err(failure) => (Evaluated::nothing(), Some(failure)),
+        };
+        let start = source.start;
+        self.emit(MapRunEventKind::Began {
+            map_run_arn: Arc::clone(&start.map_run_arn),
+            execution_arn: Arc::clone(&start.parent.execution_arn),
+            task: start.task,
+            redrive: start.redrive,
+            express: state_is_express,
+            thresholds: evaluated.thresholds,
+            reader: evaluated.reader,
+            writer: evaluated.writer,
+            items_total: start.items.as_ref().map(|items| match items.value() {
+                Value::Array(items) => items.len() as u64,
+                Value::Object(items) => items.len() as u64,
+                Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => 0,
+            }),
+            items_per_child: evaluated.items_per_child,
+        });
+        if let Some(failure) = failure {
+            self.stop(MapRunStatus::Failed, failure);
+        }
+        Ok(())
     }
 
     /// Advances until it waits for the world. Whether the budget cut it.
     fn run(&mut self, budget: usize) -> bool {
         while self.map_run.status == MapRunStatus::Running && self.advance() {
             if self.events.len() >= budget {
-                return self.map_run.status == MapRunStatus::Running && self.read.is_none();
+                return self.map_run.status == MapRunStatus::Running
+                    && self.read.is_none()
+                    && self.found.is_none();
             }
         }
         false
@@ -297,6 +364,9 @@ impl Turn<'_> {
             self.stop(MapRunStatus::Failed, Failure::new("States.ExceedToleratedFailureThreshold", cause));
             return true;
         }
+        if self.map_run.redriving.is_some() {
+            return self.map_run.has_room() && self.redrive_child();
+        }
         if self.map_run.has_room() && !self.map_run.exhausted {
             if self.schedule_child() {
                 return true;
@@ -309,28 +379,52 @@ impl Turn<'_> {
         false
     }
 
+    /// Lets a child at hand go on, or finds that there are no more. `false`: they must be looked for first.
+    fn redrive_child(&mut self) -> bool {
+        let Some(found) = &mut self.found else { return false };
+        if let Some(Unsuccessful { index, items, status }) = found.children.next() {
+            self.emit(MapRunEventKind::ChildRedriven { index, items, was: status });
+            self.children.push(ChildChange::Redriven { index });
+            self.effects.push(MapRunEffect::RunChild { index });
+            return true;
+        }
+        let end = found.end;
+        self.found = None;
+        if end {
+            self.emit(MapRunEventKind::RedriveExhausted {});
+        }
+        end
+    }
+
     /// Gives items at hand to a child, or finds that there are no more. `false`: they must be read first.
     fn schedule_child(&mut self) -> bool {
-        let Some(start) = self.map_run.start.clone() else { return false };
+        let Some(source) = self.source else { return false };
         let first = self.map_run.cursor.next_item;
-        let mut state = self.state(&start);
-        let most = state.items_at_a_time();
+        let most = self.map_run.items_per_child;
         let pairs;
-        let at_hand: Vec<&Value> = match (&start.items, &self.read) {
+        let at_hand: Vec<&Value> = match (&source.start.items, &self.read) {
             (Some(items), _) => match items.value() {
-                Value::Array(items) => items.iter().skip(first as usize).take(most).collect(),
+                Value::Array(items) => items.iter().skip(first as usize).take(most as usize).collect(),
                 Value::Object(items) => {
                     let pair = |(key, value)| serde_json::json!({ "Key": key, "Value": value });
-                    pairs = items.iter().skip(first as usize).take(most).map(pair).collect::<Vec<_>>();
+                    pairs =
+                        items.iter().skip(first as usize).take(most as usize).map(pair).collect::<Vec<_>>();
                     pairs.iter().collect()
                 }
                 Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => Vec::new(),
             },
-            (None, Some(read)) => read.items[read.taken..].iter().take(most).map(Payload::value).collect(),
+            (None, Some(read)) => {
+                // What is left of a page may be too little for a child; it is read again, with more.
+                let left = &read.items[read.taken..];
+                if read.taken > 0 && (left.len() as u64) < most && !read.end {
+                    self.read = None;
+                    return false;
+                }
+                left.iter().take(most as usize).map(Payload::value).collect()
+            }
             (None, None) => return false,
         };
         if at_hand.is_empty() {
-            drop(state);
             if self.read.take().is_none_or(|read| read.end) {
                 self.emit(MapRunEventKind::ItemsExhausted {});
                 return true;
@@ -338,7 +432,8 @@ impl Turn<'_> {
             return false;
         }
         let index = self.map_run.next_child;
-        let batch = state.batch(first, &at_hand);
+        let mut state = self.state(source);
+        let batch = state.batch(first, most, &at_hand);
         let child = batch.map(|batch| (state.child(index, batch.input), batch.items));
         self.entropy = state.entropy.clone();
         match child {
@@ -349,12 +444,14 @@ impl Turn<'_> {
     }
 
     fn schedule(&mut self, index: u64, child: Start, items: u64, first: u64) {
-        let mut cursor = Cursor { next_item: first + items, ..self.map_run.cursor.clone() };
+        let next_item = first + items;
+        let mut cursor = Cursor { next_item, ..self.map_run.cursor.clone() };
         if let Some(read) = &mut self.read {
             read.taken += items as usize;
             cursor.version.clone_from(&read.version);
-            if read.taken >= read.items.len() {
-                cursor.position.clone_from(&read.position);
+            let passed = read.positions.iter().rev().find(|(item, _)| *item <= next_item);
+            if let Some((_, position)) = passed {
+                cursor.position = Some(position.clone());
             }
         }
         let payload_max = child.limits.payload_max;
@@ -362,26 +459,22 @@ impl Turn<'_> {
             let cause = "The input of a child execution exceeds the maximum number of bytes service limit.";
             return self.stop(MapRunStatus::Failed, Failure::new("States.DataLimitExceeded", cause));
         }
-        let start = Arc::new(child);
-        self.emit(MapRunEventKind::ChildScheduled { index, start: Arc::clone(&start), items, cursor });
-        self.effects.push(MapRunEffect::StartChild { index, start });
+        self.emit(MapRunEventKind::ChildScheduled { index, items, cursor });
+        self.children.push(ChildChange::Scheduled { index, start: Arc::new(child), items });
+        self.effects.push(MapRunEffect::RunChild { index });
     }
 
     /// Failed and timed out items against both thresholds; without any, none may fail.
     fn is_tolerance_exceeded(&self) -> bool {
         let Some(thresholds) = &self.map_run.thresholds else { return false };
-        let failed = self.map_run.items.failed + self.map_run.items.timed_out;
+        let (_, items) = self.map_run.counts();
+        let failed = items.failed + items.timed_out;
         let count = thresholds.tolerated_failure_count;
         let millionths = thresholds.tolerated_failure_millionths;
         if count.is_none() && millionths.is_none() {
             return failed > 0;
         }
-        let total =
-            match self.map_run.start.as_ref().and_then(|start| start.items.as_ref()).map(Payload::value) {
-                Some(Value::Array(items)) => Some(items.len() as u64),
-                Some(Value::Object(items)) => Some(items.len() as u64),
-                _ => self.map_run.exhausted.then_some(self.map_run.items.total),
-            };
+        let total = self.map_run.items_total.or(self.map_run.exhausted.then_some(items.total));
         let share = |millionths: u64, total: u64| {
             u128::from(failed) * 100_000_000 > u128::from(millionths) * u128::from(total)
         };
@@ -394,25 +487,47 @@ impl Turn<'_> {
             return;
         }
         self.read = None;
+        self.found = None;
         self.emit(MapRunEventKind::Stopping { status, failure });
-        let live = self.map_run.live.iter();
-        let stops: Vec<_> =
-            live.filter_map(|(index, child)| self.map_run.child_effect(*index, child)).collect();
         // What this very turn wanted to start is to be stopped instead.
-        self.effects.retain(|effect| !matches!(effect, MapRunEffect::StartChild { .. }));
-        self.effects.extend(stops);
+        self.effects.retain(|effect| !matches!(effect, MapRunEffect::RunChild { .. }));
+        self.effects.extend(self.map_run.live.keys().map(|index| self.map_run.child_effect(*index)));
     }
 
     fn end(&mut self, status: MapRunStatus, output: Option<Payload>, failure: Failure) {
-        let result = match (status, &output) {
-            (MapRunStatus::Succeeded, Some(output)) => MapRunResult::Succeeded(output.clone()),
-            (MapRunStatus::Aborted, _) => MapRunResult::Aborted,
-            (_, _) => MapRunResult::Failed(failure.clone()),
-        };
         self.emit(MapRunEventKind::Ended { status, output, failure });
-        if let Some(start) = &self.map_run.start {
-            let execution_arn = Arc::clone(&start.parent.execution_arn);
-            self.effects.push(MapRunEffect::Ended { execution_arn, task: start.task, result });
+        self.effects.extend(self.map_run.end_effect());
+    }
+}
+
+struct Evaluated {
+    thresholds: Thresholds,
+    reader: Option<Payload>,
+    writer: Option<Payload>,
+    items_per_child: u64,
+}
+
+impl Evaluated {
+    fn nothing() -> Evaluated {
+        let thresholds = Thresholds {
+            max_concurrency: 1,
+            tolerated_failure_count: None,
+            tolerated_failure_millionths: None,
+        };
+        Evaluated { thresholds, reader: None, writer: None, items_per_child: 1 }
+    }
+}
+
+fn evaluate(state: &mut MapState<'_>) -> Result<Evaluated, Failure> {
+    let thresholds = state.thresholds()?;
+    let (reader, writer) = (state.reader()?, state.writer()?);
+    // They are in every checkpoint, whose size is bounded.
+    let payload_max = state.start.parent.limits.payload_max;
+    for arguments in [&reader, &writer].into_iter().flatten() {
+        if payload_max > 0 && arguments.len() as u64 > payload_max {
+            let cause = "The arguments of ItemReader or ResultWriter exceed the maximum number of bytes service limit.";
+            return Err(Failure::new("States.DataLimitExceeded", cause));
         }
     }
+    Ok(Evaluated { thresholds, reader, writer, items_per_child: state.items_per_child()? })
 }

@@ -18,7 +18,7 @@ mod tests;
 mod writer;
 
 pub use reader::{ItemReaders, Page, Place};
-pub use writer::{ChildRecord, results};
+pub use writer::{ChildPages, ChildRecord, results};
 
 use std::sync::Arc;
 

@@ -1,7 +1,9 @@
 //! ResultWriter: what became of a Map Run's children, as the Map's result or as files in S3.
 //!
 //! Invariant: the manifest is written last, so whoever sees it finds the files it names. Writing again overwrites the same keys.
+//! Children come in pages, so that a page and one file of each kind are in memory, whatever their number.
 
+use std::pin::Pin;
 use std::sync::Arc;
 
 use asl::payload::Payload;
@@ -13,8 +15,14 @@ use crate::failure::Failure;
 use crate::task::attempt_uuid;
 use crate::transport::{Identity, Transport};
 
-/// A file is full from this length on (AWS: 5 GB).
-const FILE_BYTES: usize = 16 << 20;
+/// A file is full from this length on (AWS: 5 GB). It is in memory, some times over, until it is written.
+const FILE_BYTES: usize = 2 << 20;
+
+/// Ended children in pages, in the order of their indexes.
+pub trait ChildPages: Send {
+    /// The next page, or why it cannot be read; an empty one is the last.
+    fn next_page(&mut self) -> Pin<Box<dyn Future<Output = Result<Vec<ChildRecord>, String>> + Send + '_>>;
+}
 
 /// A child that ended.
 #[derive(Clone, Debug)]
@@ -114,27 +122,44 @@ impl ChildRecord {
 }
 
 /// The Map's result when a WriterConfig shapes it and nothing is exported. Recorded default: COMPACT.
-fn gathered(config: &Value, children: &[ChildRecord]) -> Value {
+async fn gathered(config: &Value, children: &mut dyn ChildPages, bytes_max: usize) -> Result<Value, Failure> {
     let transformation = Transformation::of(config, Transformation::Compact);
-    let told = |child: &&ChildRecord| child.succeeded() || transformation == Transformation::None;
-    children.iter().filter(told).flat_map(|child| child.shown(transformation)).collect()
+    let (mut all, mut bytes) = (Vec::new(), 0);
+    loop {
+        let page = children.next_page().await.map_err(unreadable)?;
+        if page.is_empty() {
+            return Ok(Value::Array(all));
+        }
+        let told = |child: &&ChildRecord| child.succeeded() || transformation == Transformation::None;
+        for record in page.iter().filter(told).flat_map(|child| child.shown(transformation)) {
+            bytes += record.to_string().len() + 1;
+            if bytes_max > 0 && bytes >= bytes_max {
+                let cause = "The result of the Map Run exceeds the maximum number of bytes service limit.";
+                return Err(Failure::new("States.DataLimitExceeded", cause));
+            }
+            all.push(record);
+        }
+    }
+}
+
+fn unreadable(cause: String) -> Failure {
+    Failure::new("States.ResultWriterFailed", cause)
 }
 
 /// The result of a Map with a ResultWriter (`{Arguments, WriterConfig}`, evaluated): the exported files' place, or, without a
-/// bucket, what the children gave.
+/// bucket, what the children gave, which takes `bytes_max` bytes at most (0: no bound).
 pub async fn results(
     transport: &Arc<dyn Transport>,
     identity: &Identity,
     map_run_arn: &str,
     writer: &Value,
-    children: &[ChildRecord],
+    children: &mut dyn ChildPages,
+    bytes_max: usize,
 ) -> Result<Value, Failure> {
     if writer["Arguments"].is_null() {
-        return Ok(gathered(&writer["WriterConfig"], children));
+        return gathered(&writer["WriterConfig"], children, bytes_max).await;
     }
-    write(transport, identity, map_run_arn, writer, children)
-        .await
-        .map_err(|cause| Failure::new("States.ResultWriterFailed", cause))
+    write(transport, identity, map_run_arn, writer, children).await.map_err(unreadable)
 }
 
 /// Writes the files; the answer is the Map's result.
@@ -143,7 +168,7 @@ async fn write(
     identity: &Identity,
     map_run_arn: &str,
     writer: &Value,
-    children: &[ChildRecord],
+    children: &mut dyn ChildPages,
 ) -> Result<Value, String> {
     let (arguments, config) = (&writer["Arguments"], &writer["WriterConfig"]);
     let prefix = arguments["Prefix"].as_str().unwrap_or_default().trim_end_matches('/');
@@ -154,19 +179,44 @@ async fn write(
         folder: if prefix.is_empty() { id.to_owned() } else { format!("{prefix}/{id}") },
         lines: config["OutputType"] == "JSONL",
     };
-    let transformation = Transformation::of(config, Transformation::None);
-    let (succeeded, failed): (Vec<_>, Vec<_>) = children.iter().partition(|child| child.succeeded());
-    let succeeded = export.files("SUCCEEDED", &succeeded, transformation).await?;
-    let failed = export.files("FAILED", &failed, Transformation::None).await?;
+    let mut succeeded = Files::new("SUCCEEDED", Transformation::of(config, Transformation::None));
+    let mut failed = Files::new("FAILED", Transformation::None);
+    loop {
+        let page = children.next_page().await?;
+        if page.is_empty() {
+            break;
+        }
+        for child in page {
+            let files = if child.succeeded() { &mut succeeded } else { &mut failed };
+            export.add(files, &child).await?;
+        }
+    }
+    for files in [&mut succeeded, &mut failed] {
+        export.finish(files).await?;
+    }
     let bucket = &arguments["Bucket"];
     let manifest = json!({
         "DestinationBucket": bucket,
         "MapRunArn": map_run_arn,
-        "ResultFiles": { "FAILED": failed, "PENDING": [], "SUCCEEDED": succeeded },
+        "ResultFiles": { "FAILED": failed.written, "PENDING": [], "SUCCEEDED": succeeded.written },
     });
     let key = format!("{}/manifest.json", export.folder);
     export.put(&key, manifest.to_string()).await?;
     Ok(json!({ "MapRunArn": map_run_arn, "ResultWriterDetails": { "Bucket": bucket, "Key": key } }))
+}
+
+/// Files of one kind: those written, as the manifest names them, and the text of the next one.
+struct Files {
+    name: &'static str,
+    transformation: Transformation,
+    written: Vec<Value>,
+    text: String,
+}
+
+impl Files {
+    fn new(name: &'static str, transformation: Transformation) -> Files {
+        Files { name, transformation, written: Vec::new(), text: String::new() }
+    }
 }
 
 struct Export<'a> {
@@ -177,42 +227,36 @@ struct Export<'a> {
 }
 
 impl Export<'_> {
-    /// Writes records in as many files as they need; none for none. Yields them as the manifest names them.
-    async fn files(
-        &self,
-        name: &str,
-        children: &[&ChildRecord],
-        transformation: Transformation,
-    ) -> Result<Vec<Value>, String> {
-        let mut files = Vec::new();
-        let mut text = String::new();
-        for child in children {
-            for record in child.shown(transformation) {
-                if !text.is_empty() && !self.lines {
-                    text.push(',');
-                }
-                text.push_str(&record.to_string());
-                if self.lines {
-                    text.push('\n');
-                }
+    /// Adds a child's records; a file that is full is written.
+    async fn add(&self, files: &mut Files, child: &ChildRecord) -> Result<(), String> {
+        for record in child.shown(files.transformation) {
+            if !self.lines {
+                files.text.push(if files.text.is_empty() { '[' } else { ',' });
             }
-            if text.len() >= FILE_BYTES {
-                files.push(self.file(name, files.len(), std::mem::take(&mut text)).await?);
+            files.text.push_str(&record.to_string());
+            if self.lines {
+                files.text.push('\n');
             }
         }
-        if !text.is_empty() {
-            files.push(self.file(name, files.len(), text).await?);
-        }
-        Ok(files)
+        if files.text.len() >= FILE_BYTES { self.finish(files).await } else { Ok(()) }
     }
 
-    async fn file(&self, name: &str, number: usize, records: String) -> Result<Value, String> {
+    /// Writes what is there; no file for nothing.
+    async fn finish(&self, files: &mut Files) -> Result<(), String> {
+        if files.text.is_empty() {
+            return Ok(());
+        }
         let extension = if self.lines { "jsonl" } else { "json" };
-        let body = if self.lines { records } else { format!("[{records}]") };
+        let mut body = std::mem::take(&mut files.text);
+        if !self.lines {
+            body.push(']');
+        }
+        let (name, number) = (files.name, files.written.len());
         let key = format!("{}/{name}_{number}.{extension}", self.folder);
         let size = body.len();
         self.put(&key, body).await?;
-        Ok(json!({ "Key": key, "Size": size }))
+        files.written.push(json!({ "Key": key, "Size": size }));
+        Ok(())
     }
 
     async fn put(&self, key: &str, body: String) -> Result<(), String> {
@@ -226,7 +270,7 @@ impl Export<'_> {
         let content = attempt_uuid(&body);
         let invocation_id = format!("{}/{key}/{content}", self.bucket.identity.invocation_id).into();
         let identity = Identity { invocation_id, ..self.bucket.identity.clone() };
-        parameters["Body"] = json!(body);
+        parameters["Body"] = Value::String(body);
         let bucket = Bucket::new(self.bucket.transport, &identity);
         bucket.call("putObject", &parameters).await?.members().map(drop)
     }

@@ -7,10 +7,12 @@ use asl::payload::Payload;
 use asl::program::Resource;
 use engine::map_run::{ReadItems, WriteResults};
 use engine::{Failure, Start};
-use integrations::items::{self, ChildRecord, ItemReaders, Place};
+use integrations::items::{self, ChildPages, ChildRecord, ItemReaders, Place};
 use integrations::mock::{self, FieldValidation};
 use integrations::{Call, Identity, Integrations, Observation, Report, Stage};
-use runtime::{BoxFuture, CancelReport, Dispatch, ItemsReport, MapRunChild, TaskCall, TaskReport};
+use runtime::{
+    BoxFuture, CancelReport, Dispatch, ItemsReport, MapRunChild, MapRunChildren, TaskCall, TaskReport,
+};
 use serde_json::Value;
 
 /// A job is looked at again after this time, doubled up to the bound.
@@ -75,8 +77,23 @@ fn child_record(child: MapRunChild) -> ChildRecord {
         status: child.item.status.as_str().into(),
         input: child.input,
         output: child.item.output,
-        times: child.row.as_ref().map(|row| (row.start, row.stop)),
-        redrive_count: child.row.map_or(0, |row| row.redrive_count),
+        times: match (&child.row, child.item.start) {
+            (Some(row), _) => Some((row.start, row.stop)),
+            (None, start) => start.map(|start| (start, child.item.stop)),
+        },
+        redrive_count: child.row.map_or(child.item.redrive_count, |row| row.redrive_count),
+    }
+}
+
+/// The children of a Map Run as the ResultWriter reads them.
+struct Children(MapRunChildren);
+
+impl ChildPages for Children {
+    fn next_page(&mut self) -> BoxFuture<'_, Result<Vec<ChildRecord>, String>> {
+        Box::pin(async move {
+            let page = self.0.next_page().await.map_err(|error| error.to_string())?;
+            Ok(page.into_iter().map(child_record).collect())
+        })
     }
 }
 
@@ -138,15 +155,16 @@ impl Dispatch for Tasks {
         &self,
         parent: Arc<Start>,
         write: WriteResults,
-        children: Vec<MapRunChild>,
+        children: MapRunChildren,
     ) -> BoxFuture<'_, Result<Payload, Failure>> {
         Box::pin(async move {
             let identity = identity_of(&parent, &write.map_run_arn);
-            let children: Vec<ChildRecord> = children.into_iter().map(child_record).collect();
+            let mut children = Children(children);
+            let bytes_max = usize::try_from(parent.limits.payload_max).unwrap_or(0);
             let writer = write.writer.unwrap_or_default();
             let transport = self.integrations.transport();
-            let results =
-                items::results(transport, &identity, &write.map_run_arn, writer.value(), &children).await;
+            let (arn, writer) = (&write.map_run_arn, writer.value());
+            let results = items::results(transport, &identity, arn, writer, &mut children, bytes_max).await;
             results.map(Payload::from_value).map_err(failure_of)
         })
     }

@@ -164,6 +164,7 @@ fn merge(group: &mut [Commit]) -> Batch {
         all.parked.extend(batch.parked);
         all.definitions.extend(batch.definitions);
         all.registry.extend(batch.registry);
+        all.map_runs.extend(batch.map_runs);
         all.items.extend(batch.items);
         all.cursors.extend(batch.cursors);
         all.quarantine.extend(batch.quarantine);

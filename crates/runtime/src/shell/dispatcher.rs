@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use asl::payload::Payload;
-use asl::program::{Pattern, Resource, ResourceKind};
+use asl::program::{Pattern, Resource, ResourceKind, StateMachineType};
 use engine::{CancelTask, Effect, Failure, InputKind, ObserveTask, ScheduleTask, Stage, Start, TaskId};
 use tokio::task::AbortHandle;
 
@@ -89,7 +89,11 @@ impl Dispatcher {
                 Effect::CancelTask(task) => self.cancel(core, start, *task),
                 Effect::StartMapRun(map_run) => core.map_runs.start(core, start, *map_run),
                 Effect::StopMapRun(map_run) => core.map_runs.stop(core, start, *map_run),
-                // Timers are the shard's; ends are seen in the events.
+                // An Express child tells its end itself.
+                Effect::Finished(finished) if start.machine_type == StateMachineType::Standard => {
+                    core.map_runs.child_finished(start, &finished);
+                }
+                // Timers are the shard's; other ends are seen in the events.
                 Effect::ArmTimer { .. } | Effect::Finished(_) => {}
             }
         }

@@ -18,9 +18,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use asl::program::Program;
 use engine::{InputKind, Start};
-use store::{
-    Batch, Committed, Direction, ExecutionRow, ExecutionStatus, HistoryQuery, Keys, Reader, StoreError,
-};
+use store::{Batch, Committed, ExecutionRow, ExecutionStatus, Keys, Reader, StoreError};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 use crate::activities::Activities;
@@ -29,7 +27,7 @@ use crate::config::RuntimeConfig;
 use crate::dispatch::Dispatch;
 use crate::entropy::Seeds;
 use crate::error::Error;
-use crate::executions::{ExecutionResult, result_of};
+use crate::executions::result_of;
 use crate::programs::Programs;
 use crate::shard::{Answer, Naming};
 use committer::{Commit, Done, Fatal};
@@ -172,16 +170,6 @@ impl Core {
                 }
             }
         }
-    }
-
-    /// What an execution that has ended ended with.
-    pub(crate) async fn result(
-        &self,
-        row: &ExecutionRow,
-    ) -> Result<Option<(ExecutionStatus, ExecutionResult)>, Error> {
-        let query = HistoryQuery { execution: row.key, from: None, direction: Direction::Backward, limit: 1 };
-        let last = self.read(move |reader| reader.history(&query)).await?.items.pop();
-        Ok(last.and_then(|event| result_of(&event.kind)))
     }
 
     /// Reads committed state, on a thread where waiting for the disk harms nobody.

@@ -7,6 +7,7 @@
 mod directory;
 mod failure;
 mod interned;
+mod map_runs;
 mod read;
 mod rows;
 mod schema;

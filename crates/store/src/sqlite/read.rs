@@ -6,17 +6,18 @@
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
-use engine::{DefinitionHash, Event, Payload, Timestamp};
+use engine::map_run::MapRunEvent;
+use engine::{DefinitionHash, Event, Timestamp};
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params, params_from_iter, types::Value};
 
 use super::failure::{self, Doing};
-use super::{SqliteOptions, connect, interned, rows, schema};
+use super::{SqliteOptions, connect, interned, map_runs, rows, schema};
 use crate::port::LIMIT_MAX;
 use crate::turn::{self, TurnError};
 use crate::{
     Difference, Direction, ExecutionCursor, ExecutionKey, ExecutionRow, ExecutionsQuery, HistoryQuery,
-    JournalTurn, Keys, ListBy, MapRunItem, OpenExecution, Page, Quarantined, Reader, RegistryKey,
-    RegistryQuery, RegistryRecord, Scope, ScopeId, StoreError, verify,
+    JournalTurn, Keys, ListBy, MapRunItem, MapRunItemsQuery, OpenExecution, Page, Quarantined, Reader,
+    RegistryKey, RegistryQuery, RegistryRecord, Scope, ScopeId, StoreError, verify,
 };
 
 /// Connections kept for the next call.
@@ -158,12 +159,29 @@ impl SqliteReader {
                     verify::compare(&stored, &mut |key, number| self.payload(connection, key, number))?;
                 differences.extend(found);
                 if differences.len() >= verify::DIFFERENCES_MAX {
-                    differences.truncate(verify::DIFFERENCES_MAX);
                     break;
                 }
             }
+            differences.extend(self.verify_map_runs(connection)?);
+            differences.truncate(verify::DIFFERENCES_MAX);
             Ok(differences)
         })
+    }
+
+    fn verify_map_runs(&self, connection: &Connection) -> Result<Vec<Difference>, StoreError> {
+        let sql = "SELECT DISTINCT scope, map_run, arn FROM map_run_journal JOIN arns ON arns.id = map_run";
+        let read = |row: &Row<'_>| Ok((ScopeId(row.get(0)?), row.get(1)?, row.get::<_, String>(2)?));
+        let mut differences = Vec::new();
+        for (scope, map_run, arn) in self.query(connection, sql, [], read)? {
+            let events =
+                map_runs::events(connection, scope, map_run, &arn).map_err(|error| self.fail(error))?;
+            let sql = "SELECT status, count(*), sum(items) FROM map_run_items
+                       WHERE scope = ?1 AND map_run = ?2 GROUP BY status";
+            let read = |row: &Row<'_>| Ok((rows::status(row.get(0)?, 0)?, row.get(1)?, row.get(2)?));
+            let counted = self.query(connection, sql, params![scope.0, map_run], read)?;
+            differences.extend(verify::compare_map_run(scope, &arn, &events, &counted));
+        }
+        Ok(differences)
     }
 }
 
@@ -322,33 +340,15 @@ impl Reader for SqliteReader {
         self.with(|connection| Ok(self.query(connection, sql, [name], |row| row.get(0))?.pop()))
     }
 
-    fn map_run_items(
-        &self,
-        map_run_arn: &str,
-        after: Option<u64>,
-        limit: u32,
-    ) -> Result<Vec<MapRunItem>, StoreError> {
-        let scope = Scope::of_arn(map_run_arn).and_then(|scope| self.keys.find(&scope));
-        let Some(scope) = scope else { return Ok(Vec::new()) };
-        let arn: Arc<str> = map_run_arn.into();
-        let sql = "SELECT item, execution_arn, status, output FROM map_run_items
-                   WHERE scope = ?1 AND map_run = ?2 AND item > ?3 ORDER BY item LIMIT ?4";
-        let read = |row: &Row<'_>| {
-            let output: Option<String> = row.get(3)?;
-            let parse = |text: String| Payload::parse(text).map_err(|error| unreadable(3, error.to_string()));
-            Ok(MapRunItem {
-                map_run_arn: arn.clone(),
-                index: row.get(0)?,
-                execution_arn: row.get::<_, String>(1)?.into(),
-                status: rows::status(row.get(2)?, 2)?,
-                output: output.map(parse).transpose()?,
-            })
-        };
-        self.with(|connection| {
-            let map_run = interned::find(connection, map_run_arn).map_err(|error| self.fail(error))?;
-            let after = after.map_or(-1, |after| after.min(i64::MAX as u64) as i64);
-            let values = params![scope.0, map_run, after, limit.min(LIMIT_MAX)];
-            self.query(connection, sql, values, read)
+    fn map_run_events(&self, map_run_arn: &str) -> Result<Vec<MapRunEvent>, StoreError> {
+        self.map_run(map_run_arn, Vec::new(), |connection, scope, map_run| {
+            map_runs::events(connection, scope, map_run, map_run_arn).map_err(|error| self.fail(error))?
+        })
+    }
+
+    fn map_run_items(&self, query: &MapRunItemsQuery) -> Result<Vec<MapRunItem>, StoreError> {
+        self.map_run(&query.map_run_arn, Vec::new(), |connection, scope, map_run| {
+            map_runs::items(connection, scope, map_run, query).map_err(|error| self.fail(error))
         })
     }
 
@@ -370,6 +370,21 @@ impl Reader for SqliteReader {
 }
 
 impl SqliteReader {
+    /// Looks into the tables of a Map Run, if there may be anything of it.
+    fn map_run<T>(
+        &self,
+        map_run_arn: &str,
+        nothing: T,
+        look: impl FnOnce(&Connection, ScopeId, i64) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let scope = Scope::of_arn(map_run_arn).and_then(|scope| self.keys.find(&scope));
+        let Some(scope) = scope else { return Ok(nothing) };
+        self.with(|connection| {
+            let map_run = interned::find(connection, map_run_arn).map_err(|error| self.fail(error))?;
+            map_run.map_or(Ok(nothing), |map_run| look(connection, scope, map_run))
+        })
+    }
+
     fn arn_of(&self, key: ExecutionKey) -> Arc<str> {
         let row = self.execution_by_key(key).ok().flatten();
         row.map_or_else(|| key.to_string().into(), |row| row.arn)
@@ -421,8 +436,4 @@ fn bytes_of<'a>(row: &'a Row<'_>, column: usize) -> rusqlite::Result<&'a [u8]> {
 
 fn key(row: &Row<'_>, column: usize) -> rusqlite::Result<ExecutionKey> {
     Ok(ExecutionKey { scope: ScopeId(row.get(column)?), number: row.get(column + 1)? })
-}
-
-fn unreadable(column: usize, reason: String) -> rusqlite::Error {
-    rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Text, reason.into())
 }

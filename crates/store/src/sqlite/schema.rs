@@ -1,4 +1,4 @@
-//! The tables of format 1, and how a file becomes one of ours.
+//! The tables, and how a file becomes one of ours.
 //!
 //! Invariant: the schema appears in one transaction together with `application_id` and `user_version`, so a crash
 //! leaves either no store or a whole one. Every change here is a new `user_version` and a migration.
@@ -15,7 +15,7 @@ use crate::StoreError;
 /// "Pass": what `file` and other tools know our files by.
 const APPLICATION_ID: i64 = 0x5061_7373;
 /// The format of the tables.
-pub(super) const USER_VERSION: i64 = 1;
+pub(super) const USER_VERSION: i64 = 2;
 /// Measured with `examples/append` on a busy machine: for turns of 1 to 2 KB, 4, 8 and 16 KiB cost the same within the
 /// noise; 16 KiB saves a third of the CPU of 5 KB turns, but a lone commit then writes twice the bytes.
 const PAGE_SIZE: i64 = 8192;
@@ -30,6 +30,7 @@ const READERS_WAIT: Duration = Duration::from_millis(100);
 /// Prepared statements kept by a connection.
 const STATEMENTS_MAX: usize = 64;
 
+/// The tables of format 1. Later ones are made of these by the migrations, also in a new file.
 const TABLES: &str = "
 CREATE TABLE scopes(id INTEGER PRIMARY KEY, account TEXT NOT NULL, region TEXT NOT NULL, UNIQUE(account, region));
 CREATE TABLE arns(id INTEGER PRIMARY KEY, arn TEXT NOT NULL UNIQUE);
@@ -82,6 +83,23 @@ CREATE TABLE quarantine(
     PRIMARY KEY(scope, execution)) WITHOUT ROWID;
 ";
 
+/// What makes a file of a format one of the next.
+const MIGRATIONS: [(i64, &str); 1] = [(
+    1,
+    "
+CREATE TABLE map_run_journal(
+    id INTEGER PRIMARY KEY,
+    scope INTEGER NOT NULL, map_run INTEGER NOT NULL, seq INTEGER NOT NULL,
+    turn BLOB NOT NULL);
+CREATE UNIQUE INDEX map_run_journal_seq ON map_run_journal(scope, map_run, seq);
+ALTER TABLE map_run_items ADD COLUMN items INTEGER NOT NULL DEFAULT 1;
+ALTER TABLE map_run_items ADD COLUMN input TEXT;
+ALTER TABLE map_run_items ADD COLUMN start INTEGER;
+ALTER TABLE map_run_items ADD COLUMN stop INTEGER;
+ALTER TABLE map_run_items ADD COLUMN redrives INTEGER NOT NULL DEFAULT 0;
+",
+)];
+
 /// Makes the writer's connection ready: identity, settings, tables, an empty log.
 pub(super) fn prepare_writer(
     connection: &Connection,
@@ -110,8 +128,9 @@ pub(super) fn prepare_writer(
     connection.pragma_update(None, "journal_size_limit", LOG_BYTES_MAX).map_err(fail)?;
     connection.busy_timeout(options.busy_timeout).map_err(fail)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
-    if user_version(connection).map_err(fail)? == 0 {
-        create(connection).map_err(fail)?;
+    let version = user_version(connection).map_err(fail)?;
+    if version < USER_VERSION {
+        migrate(connection, version).map_err(fail)?;
     }
     truncate_log(connection, options).map_err(fail)
 }
@@ -161,10 +180,18 @@ fn user_version(connection: &Connection) -> rusqlite::Result<i64> {
     connection.pragma_query_value(None, "user_version", |row| row.get(0))
 }
 
-fn create(connection: &Connection) -> rusqlite::Result<()> {
+/// Brings a file to the newest format: all of it, or nothing.
+fn migrate(connection: &Connection, from: i64) -> rusqlite::Result<()> {
     let transaction = connection.unchecked_transaction()?;
-    transaction.execute_batch(TABLES)?;
-    transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+    if from == 0 {
+        transaction.execute_batch(TABLES)?;
+        transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+    } else {
+        tracing::info!(from, to = USER_VERSION, "the tables of the store are brought to a newer format");
+    }
+    for (_, migration) in MIGRATIONS.iter().filter(|(version, _)| *version >= from) {
+        transaction.execute_batch(migration)?;
+    }
     transaction.pragma_update(None, "user_version", USER_VERSION)?;
     transaction.commit()
 }

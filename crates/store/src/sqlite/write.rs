@@ -11,14 +11,14 @@ use rusqlite::{Connection, params};
 
 use super::SqliteStore;
 use super::failure::{self, Doing};
-use super::rows;
+use super::{map_runs, rows};
 use crate::memory::check_start;
 use crate::registry::RECORD_VERSION;
-use crate::turn;
 use crate::{
     Batch, Committed, Conflict, ExecutionKey, ExecutionRow, QuarantineWrite, RegistryWrite, Standing,
     StoreError, TurnRecord, row,
 };
+use crate::{map_run_turn, turn};
 
 impl SqliteStore {
     pub(super) fn write(&mut self, batch: &Batch) -> Result<Committed, StoreError> {
@@ -54,6 +54,7 @@ impl SqliteStore {
         self.write_parked(batch)?;
         self.write_registry(batch)?;
         self.write_items(batch)?;
+        self.write_map_runs(batch)?;
         self.write_cursors(batch)?;
         // Last, when all scopes of the batch are interned.
         let scopes_known = self.write_scopes()?;
@@ -180,17 +181,22 @@ impl SqliteStore {
     }
 
     fn write_items(&mut self, batch: &Batch) -> Result<(), StoreError> {
-        for item in &batch.items {
-            let scope = self.keys.intern_arn(&item.map_run_arn)?;
-            let map_run = self.arns.intern(&self.writer, &item.map_run_arn);
-            let map_run = map_run.map_err(|e| self.fail(e))?;
-            let sql =
-                "INSERT OR REPLACE INTO map_run_items(scope, map_run, item, execution_arn, status, output)
-                       VALUES(?1, ?2, ?3, ?4, ?5, ?6)";
-            let output = item.output.as_ref().map(|output| output.text());
-            let values =
-                params![scope.0, map_run, item.index, item.execution_arn, item.status.code(), output];
-            self.execute(sql, values)?;
+        for write in &batch.items {
+            let (arn, index) = write.key();
+            let scope = self.keys.intern_arn(arn)?;
+            let map_run = self.arns.intern(&self.writer, arn).map_err(|e| self.fail(e))?;
+            map_runs::write_item(&self.writer, (scope, map_run, index), write).map_err(|e| self.fail(e))?;
+        }
+        Ok(())
+    }
+
+    fn write_map_runs(&mut self, batch: &Batch) -> Result<(), StoreError> {
+        for turn in &batch.map_runs {
+            let scope = self.keys.intern_arn(&turn.map_run_arn)?;
+            let blob = map_run_turn::encode(scope, &turn.map_run_arn, &turn.events)?;
+            let map_run = self.arns.intern(&self.writer, &turn.map_run_arn).map_err(|e| self.fail(e))?;
+            map_runs::write_turn(&self.writer, scope, map_run, &turn.events, &blob)
+                .map_err(|e| self.fail(e))?;
         }
         Ok(())
     }

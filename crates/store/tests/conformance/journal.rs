@@ -1,10 +1,13 @@
 //! Turns, pages of history, positions, and what is refused.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use engine::Payload;
+use engine::map_run::{Cursor, MapRun, MapRunEvent, MapRunEventKind, Thresholds};
 use store::{
-    Batch, CursorMove, Direction, ExecutionStatus, HistoryQuery, MapRunItem, Standing, StoreError, TurnRecord,
+    Batch, CursorMove, Direction, ExecutionStatus, HistoryQuery, InputIn, MapRunItem, MapRunItemWrite,
+    MapRunItemsQuery, MapRunTurn, Standing, Store, StoreError, TurnRecord, WhichItems,
 };
 
 use crate::samples::{self, FRANKFURT, Script, json, payload_of, turns};
@@ -16,6 +19,9 @@ conformance!(
     observers_read_by_position_and_remember_it,
     a_batch_that_breaks_the_rules_writes_nothing,
     items_of_a_map_run_are_read_in_pages,
+    pages_of_children_are_bounded_by_their_bytes,
+    a_checkpoint_takes_the_place_of_a_map_runs_journal,
+    a_map_runs_turn_must_follow_the_one_before,
     an_empty_batch_is_no_work,
     readers_see_whole_batches_while_one_writes,
 );
@@ -154,31 +160,146 @@ fn a_batch_that_breaks_the_rules_writes_nothing(backend: &dyn Backend) {
     assert_eq!(store.verify().expect("verify reads"), []);
 }
 
-fn items_of_a_map_run_are_read_in_pages(backend: &dyn Backend) {
-    let mut store = backend.open();
-    let map_run = |id: &str| format!("arn:aws:states:eu-central-1:000000000000:mapRun:Order/Each:{id}");
-    let item = |id: &str, index: u64, output: Option<Payload>| MapRunItem {
-        map_run_arn: map_run(id).into(),
+fn map_run(id: &str) -> Arc<str> {
+    format!("arn:aws:states:eu-central-1:000000000000:mapRun:Order/Each:{id}").into()
+}
+
+fn item(id: &str, index: u64, input: Option<Payload>) -> MapRunItem {
+    MapRunItem {
+        map_run_arn: map_run(id),
         index,
         execution_arn: samples::execution_arn(FRANKFURT, "Order/Each", &format!("{index}")).into(),
-        status: ExecutionStatus::Succeeded,
-        output,
+        status: ExecutionStatus::Running,
+        output: None,
+        items: 3,
+        input,
+        start: Some(samples::at(1)),
+        stop: None,
+        redrive_count: 0,
+    }
+}
+
+fn page(store: &dyn Store, id: &str, from: u64, which: WhichItems, limit: u32) -> Vec<MapRunItem> {
+    let query = MapRunItemsQuery { map_run_arn: map_run(id), from, which, limit };
+    store.reader().map_run_items(&query).expect("a page")
+}
+
+fn items_of_a_map_run_are_read_in_pages(backend: &dyn Backend) {
+    let mut store = backend.open();
+    let mut items: Vec<MapRunItem> =
+        (0..5).map(|index| item("a", index, Some(payload_of(10, index)))).collect();
+    let scheduled = items.iter().rev().cloned().chain([item("b", 0, None)]);
+    let scheduled = scheduled.map(MapRunItemWrite::Scheduled).collect();
+    store.append(&Batch { items: scheduled, ..Batch::default() }).expect("a commit");
+    let ended = |index: u64, status, input| MapRunItemWrite::Ended {
+        map_run_arn: map_run("a"),
+        index,
+        at: samples::at(9),
+        status,
+        output: Some(samples::json("[1]")),
+        input,
     };
-    let items: Vec<MapRunItem> = (0..5).map(|index| item("a", index, Some(payload_of(10, index)))).collect();
-    let mut batch = Batch { items: items.iter().rev().cloned().collect(), ..Batch::default() };
-    batch.items.push(item("b", 0, None));
-    store.append(&batch).expect("a commit");
-    let redriven = MapRunItem { status: ExecutionStatus::Failed, output: None, ..items[2].clone() };
-    store.append(&Batch { items: vec![redriven.clone()], ..Batch::default() }).expect("a commit");
+    let (succeeded, failed) = (ExecutionStatus::Succeeded, ExecutionStatus::Failed);
+    let mut ends = vec![ended(1, succeeded, InputIn::Journal), ended(2, failed, InputIn::Row)];
+    ends.extend([ended(3, failed, InputIn::Row), ended(3, succeeded, InputIn::Row)]);
+    store.append(&Batch { items: ends, ..Batch::default() }).expect("a commit");
+    let redriven = MapRunItemWrite::Redriven { map_run_arn: map_run("a"), index: 2 };
+    store
+        .append(&Batch { items: vec![ended(4, failed, InputIn::Row), redriven], ..Batch::default() })
+        .expect("a commit");
     drop(store);
     let store = backend.open();
-    let reader = store.reader();
-    let mut expected = items;
-    expected[2] = redriven;
-    assert_eq!(reader.map_run_items(&map_run("a"), None, 10).expect("a page"), expected);
-    assert_eq!(reader.map_run_items(&map_run("a"), Some(1), 2).expect("a page"), expected[2..4]);
-    assert_eq!(reader.map_run_items(&map_run("b"), None, 10).expect("a page"), [item("b", 0, None)]);
-    assert_eq!(reader.map_run_items(&map_run("c"), None, 10).expect("a page"), []);
+    for (index, status) in [(1, succeeded), (3, succeeded), (4, failed)] {
+        (items[index].status, items[index].output) = (status, Some(samples::json("[1]")));
+        items[index].stop = Some(samples::at(9));
+    }
+    items[1].input = None;
+    items[2].redrive_count = 1;
+    assert_eq!(page(&*store, "a", 0, WhichItems::All, 10), items);
+    assert_eq!(page(&*store, "a", 2, WhichItems::All, 2), items[2..4]);
+    assert_eq!(page(&*store, "a", 0, WhichItems::Unsuccessful, 10), items[4..]);
+    assert_eq!(page(&*store, "b", 0, WhichItems::All, 10), [item("b", 0, None)]);
+    assert_eq!(page(&*store, "c", 0, WhichItems::All, 10), []);
+}
+
+fn pages_of_children_are_bounded_by_their_bytes(backend: &dyn Backend) {
+    let mut store = backend.open();
+    let large = payload_of(200_000, 1);
+    let items =
+        (0..40).map(|index| MapRunItemWrite::Scheduled(item("a", index, Some(large.clone())))).collect();
+    store.append(&Batch { items, ..Batch::default() }).expect("a commit");
+    let (mut seen, mut from) = (0, 0);
+    loop {
+        let page = page(&*store, "a", from, WhichItems::All, 1_000);
+        let Some(last) = page.last() else { break };
+        assert!(page.len() <= 6, "{}", page.len());
+        (seen, from) = (seen + page.len(), last.index + 1);
+    }
+    assert_eq!(seen, 40);
+}
+
+fn events(from: u64, count: u64) -> Vec<MapRunEvent> {
+    let kind = |seq| match seq {
+        1 => MapRunEventKind::Began {
+            map_run_arn: map_run("a"),
+            execution_arn: samples::execution_arn(FRANKFURT, "Order", "e").into(),
+            task: engine::TaskId(4),
+            redrive: 0,
+            express: false,
+            thresholds: Thresholds {
+                max_concurrency: 4,
+                tolerated_failure_count: None,
+                tolerated_failure_millionths: Some(5),
+            },
+            reader: Some(payload_of(9_000, 1)),
+            writer: None,
+            items_total: None,
+            items_per_child: 3,
+        },
+        _ => MapRunEventKind::ChildScheduled { index: seq - 2, items: 3, cursor: Cursor::default() },
+    };
+    (from..from + count)
+        .map(|seq| MapRunEvent { seq, at: samples::at(seq as i64), kind: kind(seq) })
+        .collect()
+}
+
+fn map_run_batch(id: &str, events: Vec<MapRunEvent>) -> Batch {
+    let turn = MapRunTurn { map_run_arn: map_run(id), events: events.into() };
+    Batch { map_runs: vec![turn], ..Batch::default() }
+}
+
+fn a_checkpoint_takes_the_place_of_a_map_runs_journal(backend: &dyn Backend) {
+    let mut store = backend.open();
+    store.append(&map_run_batch("a", events(1, 3))).expect("a commit");
+    store.append(&map_run_batch("a", events(4, 2))).expect("a commit");
+    assert_eq!(store.reader().map_run_events(&map_run("a")).expect("a read"), events(1, 5));
+    let mut state = MapRun::replay(&events(1, 5));
+    let checkpoint = state.checkpoint(samples::at(7));
+    let mut batch = map_run_batch("a", vec![checkpoint.clone()]);
+    batch.items = (0..4).map(|index| MapRunItemWrite::Scheduled(item("a", index, None))).collect();
+    store.append(&batch).expect("a commit");
+    drop(store);
+    let mut store = backend.open();
+    assert_eq!(store.reader().map_run_events(&map_run("a")).expect("a read"), [checkpoint.clone()]);
+    assert_eq!(store.verify().expect("verify reads"), [], "counters are those of the rows");
+    let after = events(checkpoint.seq + 1, 1);
+    store.append(&map_run_batch("a", after.clone())).expect("a commit");
+    let all = [vec![checkpoint], after].concat();
+    assert_eq!(store.reader().map_run_events(&map_run("a")).expect("a read"), all);
+    assert_eq!(store.verify().expect("verify reads").len(), 1, "a child without a row");
+    assert_eq!(store.reader().map_run_events(&map_run("b")).expect("a read"), []);
+}
+
+fn a_map_runs_turn_must_follow_the_one_before(backend: &dyn Backend) {
+    let mut store = backend.open();
+    store.append(&map_run_batch("a", events(1, 3))).expect("a commit");
+    for (what, bad) in [("no events", Vec::new()), ("a gap", [events(4, 1), events(6, 1)].concat())] {
+        let refused = store.append(&map_run_batch("a", bad)).expect_err(what);
+        assert!(matches!(refused, StoreError::Refused(_)), "{what}: {refused}");
+    }
+    store.append(&map_run_batch("a", events(6, 1))).expect("a commit");
+    let corrupt = store.reader().map_run_events(&map_run("a")).expect_err("a gap between turns");
+    assert!(matches!(corrupt, StoreError::Corrupt { seq: 4, .. }), "{corrupt}");
 }
 
 fn an_empty_batch_is_no_work(backend: &dyn Backend) {

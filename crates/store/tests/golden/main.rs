@@ -9,9 +9,12 @@ mod world;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
+use engine::map_run::MapRun;
 use engine::{EventKind, Execution};
 use rusqlite::Connection;
-use store::{Direction, HistoryQuery, SqliteOptions, SqliteStore, Store};
+use store::{
+    Direction, HistoryQuery, MapRunItemsQuery, Reader, SqliteOptions, SqliteStore, Store, WhichItems,
+};
 
 fn golden(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name)
@@ -52,16 +55,33 @@ fn read(store: &dyn Store) -> String {
             );
         }
     }
+    read_map_runs(&*reader, &mut text);
     text.replace(&world::FILLER.repeat(2100), "…")
 }
 
-#[test]
-fn format_1_decodes_and_replays() {
-    let directory = restored(1);
+fn read_map_runs(reader: &dyn Reader, text: &mut String) {
+    for arn in world::MAP_RUNS {
+        let events = reader.map_run_events(arn).expect("events");
+        for event in &events {
+            let _ = writeln!(text, "{arn} {} {}: {:?}", event.seq, event.at, event.kind);
+        }
+        if !events.is_empty() {
+            let _ = writeln!(text, "  owes {:?}", MapRun::replay(&events).outstanding());
+        }
+        let query = MapRunItemsQuery { map_run_arn: arn.into(), from: 0, which: WhichItems::All, limit: 10 };
+        for item in reader.map_run_items(&query).expect("items") {
+            let _ = writeln!(text, "  {item:?}");
+        }
+    }
+}
+
+/// What was written in a format, and every later reading of it.
+fn check(format: u32) {
+    let directory = restored(format);
     let store = SqliteStore::open(directory.path(), &SqliteOptions::default()).expect("the store opens");
     assert_eq!(store.verify().expect("verify reads"), []);
     let read = read(&store);
-    let expected = golden("format-1.txt");
+    let expected = golden(&format!("format-{format}.txt"));
     if std::env::var_os("UPDATE_EXPECT").is_some() {
         std::fs::write(&expected, &read).expect("written");
     }
@@ -70,6 +90,37 @@ fn format_1_decodes_and_replays() {
         assert_eq!(read, expected, "line {}", line + 1);
     }
     assert_eq!(read.lines().count(), expected.lines().count());
+    drop(store);
+    let connection = Connection::open(directory.path().join("passo.db")).expect("a database");
+    let version: i64 =
+        connection.pragma_query_value(None, "user_version", |row| row.get(0)).expect("a value");
+    assert_eq!(version, 2, "it was migrated");
+}
+
+#[test]
+fn format_1_decodes_and_replays() {
+    check(1);
+}
+
+#[test]
+fn format_2_decodes_and_replays() {
+    check(2);
+}
+
+/// A migrated store is one of the newest format: the same tables and indexes.
+#[test]
+fn a_migrated_store_has_the_tables_of_a_new_one() {
+    let schema = |directory: &Path| {
+        drop(SqliteStore::open(directory, &SqliteOptions::default()).expect("the store opens"));
+        let connection = Connection::open(directory.join("passo.db")).expect("a database");
+        let mut statement = connection
+            .prepare("SELECT name, sql FROM sqlite_schema WHERE sql IS NOT NULL ORDER BY name")
+            .expect("a statement");
+        let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).expect("rows");
+        rows.collect::<Result<Vec<(String, String)>, _>>().expect("rows")
+    };
+    let new = tempfile::tempdir().expect("a directory");
+    assert_eq!(schema(restored(1).path()), schema(&new.path().join("data")));
 }
 
 /// Encoding what was decoded gives the same bytes: the encoder has not moved away from the format either.

@@ -7,14 +7,16 @@ use std::path::Path;
 use std::sync::Arc;
 
 use asl::CompileOptions;
+use engine::map_run::{ChildStatus, Cursor, MapRun, MapRunEvent, MapRunEventKind, MapRunStatus, Thresholds};
 use engine::{
     DefinitionHash, Effect, Execution, Failure, Input, InputKind, Limits, MapRunResult, Outcome, Payload,
-    ScheduleTask, Stage, Start, StateMachineType, Status, TimerId, Timestamp, step,
+    ScheduleTask, Stage, Start, StateMachineType, Status, TaskId, TimerId, Timestamp, step,
 };
 use rusqlite::Connection;
 use rusqlite::types::ValueRef;
 use store::{
-    Batch, Definition, ExecutionKey, Scope, SqliteOptions, SqliteStore, Standing, Store, TurnRecord,
+    Batch, Definition, ExecutionKey, ExecutionStatus, MapRunItem, MapRunItemWrite, MapRunTurn, Scope,
+    SqliteOptions, SqliteStore, Standing, Store, TurnRecord,
 };
 
 /// Tags of the kinds of events that format 1 began with.
@@ -52,6 +54,91 @@ pub fn fill(directory: &Path) {
             world.run(InputKind::Redriven);
         }
     }
+    fill_map_runs(&mut store);
+}
+
+/// Map Runs of the golden store: one with every kind of event, one with a checkpoint.
+pub const MAP_RUNS: [&str; 2] = [
+    "arn:aws:states:eu-central-1:000000000000:mapRun:Order/Each:every-kind",
+    "arn:aws:states:eu-central-1:000000000000:mapRun:Order/Each:checkpoint",
+];
+
+/// Writes them. Unlike executions they are not driven: what matters here are bytes.
+fn fill_map_runs(store: &mut SqliteStore) {
+    for (index, arn) in MAP_RUNS.into_iter().enumerate() {
+        let mut events = every_kind(arn);
+        let items = (0..2).map(|child| MapRunItemWrite::Scheduled(row(arn, child))).collect();
+        let mut map_runs = Vec::new();
+        if index == 0 {
+            let rest = events.split_off(4);
+            map_runs.push(MapRunTurn { map_run_arn: arn.into(), events: events.into() });
+            map_runs.push(MapRunTurn { map_run_arn: arn.into(), events: rest.into() });
+        } else {
+            let checkpoint = MapRun::replay(&events).checkpoint(at(20));
+            map_runs.push(MapRunTurn { map_run_arn: arn.into(), events: Arc::from([checkpoint]) });
+        }
+        store.append(&Batch { map_runs, items, ..Batch::default() }).expect("a commit");
+    }
+}
+
+fn at(millis: i64) -> Timestamp {
+    Timestamp::from_epoch_millis(1_790_000_000_000 + millis)
+}
+
+fn row(arn: &str, index: u64) -> MapRunItem {
+    let ended = index == 0;
+    MapRunItem {
+        map_run_arn: arn.into(),
+        index,
+        execution_arn: format!("arn:aws:states:eu-central-1:000000000000:execution:Order/Each:{index}")
+            .into(),
+        status: if ended { ExecutionStatus::Failed } else { ExecutionStatus::Running },
+        output: ended.then(|| json(r#"{"Error":"Rotten"}"#)),
+        items: 3,
+        input: Some(json(r#"{"Items":[1,2,3]}"#)),
+        start: Some(at(1)),
+        stop: ended.then(|| at(2)),
+        redrive_count: 1,
+    }
+}
+
+fn every_kind(arn: &str) -> Vec<MapRunEvent> {
+    let thresholds = |max_concurrency| Thresholds {
+        max_concurrency,
+        tolerated_failure_count: Some(2),
+        tolerated_failure_millionths: None,
+    };
+    let (version, position) = (Some("etag".into()), Some(json(r#"{"Offset":9,"Item":3}"#)));
+    let cursor = |next_item| Cursor { next_item, position: position.clone(), version: version.clone() };
+    let stopped = || Failure::new("States.ExceedToleratedFailureThreshold", "too many");
+    let kinds = vec![
+        MapRunEventKind::Began {
+            map_run_arn: arn.into(),
+            execution_arn: "arn:aws:states:eu-central-1:000000000000:execution:Order:golden".into(),
+            task: TaskId(4),
+            redrive: 0,
+            express: true,
+            thresholds: thresholds(40),
+            reader: Some(json(r#"{"Action":"getObject"}"#)),
+            writer: Some(json(r#"{"Arguments":{"Bucket":"b"}}"#)),
+            items_total: None,
+            items_per_child: 3,
+        },
+        MapRunEventKind::ChildScheduled { index: 0, items: 3, cursor: cursor(3) },
+        MapRunEventKind::Updated { thresholds: thresholds(1) },
+        MapRunEventKind::ChildEnded { index: 0, status: ChildStatus::TimedOut },
+        MapRunEventKind::Stopping { status: MapRunStatus::Failed, failure: stopped() },
+        MapRunEventKind::Ended { status: MapRunStatus::Failed, output: None, failure: stopped() },
+        MapRunEventKind::Redriven { task: TaskId(9), redrive: 1 },
+        MapRunEventKind::ChildRedriven { index: 0, items: 3, was: ChildStatus::TimedOut },
+        MapRunEventKind::RedriveExhausted {},
+        MapRunEventKind::ChildScheduled { index: 1, items: 3, cursor: cursor(6) },
+        MapRunEventKind::ChildEnded { index: 0, status: ChildStatus::Failed },
+        MapRunEventKind::ItemsExhausted {},
+        MapRunEventKind::Collecting {},
+    ];
+    let events = kinds.into_iter().zip(1..);
+    events.map(|(kind, seq)| MapRunEvent { seq, at: at(seq as i64), kind }).collect()
 }
 
 fn start(machine: &str, definition: DefinitionHash) -> Start {
