@@ -378,6 +378,25 @@ fn a_redrive_lets_only_those_go_on_that_did_not_succeed_and_then_the_rest() {
 }
 
 #[test]
+fn a_redrive_without_children_reads_from_the_beginning() {
+    let program =
+        program(json!({ "MaxConcurrency": 2, "ItemReader": { "Resource": "arn:aws:states:::s3:getObject",
+        "ReaderConfig": { "InputType": "JSON" }, "Parameters": { "Bucket": "b", "Key": "k" } } }));
+    let mut world = World::new(&program, start(&program, None, json!({})), well, 3);
+    world.objects = numbers(9);
+    let begin = world.inbox.remove(0);
+    world.step(begin);
+    world.inbox.clear();
+    world.step(MapRunInputKind::ReadFailed(Failure::named("States.ItemReaderFailed")));
+    assert_eq!(world.map_run.status(), MapRunStatus::Failed);
+    world.start = Arc::new(MapRunStart { redrive: 1, task: TaskId(9), ..MapRunStart::clone(&world.start) });
+    world.result = None;
+    world.step(MapRunInputKind::Redriven);
+    world.run();
+    assert_eq!((world.map_run.status(), world.map_run.counts().1.succeeded), (MapRunStatus::Succeeded, 9));
+}
+
+#[test]
 fn batches_are_full_wherever_the_pages_end() {
     let reader = json!({ "Resource": "arn:aws:states:::s3:getObject", "ReaderConfig": { "InputType": "JSON" },
         "Parameters": { "Bucket": "b", "Key": "k" } });

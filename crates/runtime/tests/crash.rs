@@ -66,9 +66,12 @@ const ACTIVITY: &str = r#"{"StartAt": "T", "States": {"T": {"Type": "Task", "End
     "Resource": "arn:aws:states:us-east-1:000000000000:activity:work"}}}"#;
 
 const MAPS: &str = r#"{"StartAt": "Each", "States": {"Each": {"Type": "Map", "End": true, "Label": "each",
-    "ItemProcessor": {"ProcessorConfig": {"Mode": "DISTRIBUTED", "ExecutionType": "STANDARD"},
+    "MaxConcurrency": 3, "ItemProcessor": {"ProcessorConfig": {"Mode": "DISTRIBUTED", "ExecutionType": "KIND"},
         "StartAt": "T", "States": {"T": {"Type": "Task", "End": true,
-            "Resource": "arn:aws:states:::lambda:invoke", "Parameters": {"FunctionName": "f"}}}}}}}"#;
+            "Resource": "arn:aws:states:::lambda:invoke", "ResultPath": null,
+            "Parameters": {"FunctionName": "f", "Payload.$": "$"}}}}}}}"#;
+
+const ITEMS: &str = "[1,2,3,4,5,6,7,8]";
 
 /// What each process tries to do; what it was acknowledged is written down.
 async fn work(directory: &Path) {
@@ -86,8 +89,10 @@ async fn work(directory: &Path) {
         acknowledged(&start(&runtime, &tasks, &format!("t{n}"), "{}").await);
         acknowledged(&start(&runtime, &jobs, &format!("j{n}"), "{}").await);
     }
-    let maps = create(&runtime, "maps", MAPS).await;
-    acknowledged(&start(&runtime, &maps, "d", "[1, 2, 3, 4, 5]").await);
+    for (name, kind) in [("maps", "STANDARD"), ("express-maps", "EXPRESS")] {
+        let maps = create(&runtime, name, &MAPS.replace("KIND", kind)).await;
+        acknowledged(&start(&runtime, &maps, "d", ITEMS).await);
+    }
     let polled = start(&runtime, &polls, "p", "{}").await;
     acknowledged(&polled);
     if let Some(task) = runtime.get_activity_task(&activity, None).await.expect("a poll") {
@@ -128,6 +133,21 @@ fn run_and_die(directory: &Path, point: &str) -> bool {
     !status.success()
 }
 
+/// Counts and results are those of an undisturbed run, and each item is one child.
+async fn check_map_run(runtime: &Runtime, execution: &str, point: &str) {
+    assert_eq!(output(runtime, execution).await, ITEMS, "{point}: {execution}");
+    let map_run = runtime.list_map_runs(execution).await.expect("Map Runs")[0].map_run_arn.clone();
+    let described = runtime.describe_map_run(&map_run).await.expect("a description");
+    let (executions, items) = (described.executions, described.items);
+    assert_eq!((executions.total, executions.succeeded, items.succeeded), (8, 8, 8), "{point}: {execution}");
+    if !execution.contains("express") {
+        let by = runtime::ListBy::MapRun(map_run);
+        let list = runtime::ListExecutions { by, status: None, redriven: None, page: Default::default() };
+        let children = runtime.list_executions(list).await.expect("children").executions;
+        assert_eq!(children.len(), 8, "{point}: {execution}");
+    }
+}
+
 async fn check(directory: &Path, point: &str) {
     let acknowledged = std::fs::read_to_string(directory.join("acknowledged")).unwrap_or_default();
     let runtime = open(directory).await;
@@ -147,8 +167,14 @@ async fn check(directory: &Path, point: &str) {
         let expected =
             if execution.ends_with(":s") { ExecutionStatus::Aborted } else { ExecutionStatus::Succeeded };
         assert_eq!(row.status, expected, "{point}: {execution}");
+        if execution.ends_with(":d") {
+            check_map_run(&runtime, execution, point).await;
+        }
     }
     runtime.shutdown().await;
+    drop(runtime);
+    let store = SqliteStore::open(directory, &store::SqliteOptions::default()).expect("a store");
+    assert_eq!(store::Store::verify(&store).expect("verify reads"), [], "{point}");
     let starts = std::fs::read_to_string(directory.join("starts")).unwrap_or_default();
     let mut counts = std::collections::HashMap::new();
     for start in starts.lines() {

@@ -7,6 +7,7 @@
 mod generate;
 mod interpreter;
 pub mod laws;
+mod map_runs;
 mod mutation;
 mod outside;
 mod run;
@@ -18,7 +19,8 @@ mod witness;
 pub use generate::{Dice, Machine, Temper, nuisance, scripts};
 pub use interpreter::{BEGINNING, Interpreter, Mode, Script, start_of};
 pub use laws::{Checked, Law, Violation};
+pub use map_runs::MapRunEnding;
 pub use mutation::Mutation;
-pub use run::{caught_at, interpret, simulate, simulate_mutated};
+pub use run::{caught_at, interpret, simulate, simulate_map_run, simulate_mutated};
 pub use simulator::{Ending, Faults, Simulator};
 pub use table::{EFFECTS, EVENTS, Table};

@@ -72,9 +72,25 @@ pub enum Mutation {
     LoseLastEventOnLoad,
     /// Executions go on with the newest definition of their machine.
     LatestDefinition,
+    /// The store keeps the rows of a Map Run's children, and not its events.
+    LoseMapRunEvents,
+    /// The store keeps a Map Run's events, and not the rows of its children.
+    LoseChildRows,
+    /// Children are run when the batch is taken.
+    RunChildrenBeforeCommit,
+    /// A Map Run that is loaded does not ask for its children again.
+    ForgetChildrenAfterRestart,
 }
 
 impl Mutation {
+    /// Those around a Map Run.
+    pub const OF_MAP_RUNS: [Mutation; 4] = [
+        Mutation::LoseMapRunEvents,
+        Mutation::LoseChildRows,
+        Mutation::RunChildrenBeforeCommit,
+        Mutation::ForgetChildrenAfterRestart,
+    ];
+
     /// Those between the core and whoever drives it.
     pub const OF_THE_CORE: [Mutation; 16] = [
         Mutation::DropEffect,

@@ -9,6 +9,7 @@ use crate::Mutation;
 use crate::generate::{Dice, Machine, Temper, nuisance, scripts};
 use crate::interpreter::{Interpreter, Mode, start_of};
 use crate::laws::{Checked, Law, Violation, hold};
+use crate::map_runs::{self, MapRunEnding};
 use crate::simulator::{Faults, Simulator};
 use crate::table::Table;
 
@@ -76,12 +77,19 @@ pub fn simulate_mutated(seed: u64, mutation: Option<Mutation>) -> Checked<Table>
     })
 }
 
+/// Runs the Map Run of a seed, without faults and with them, and compares how they ended.
+pub fn simulate_map_run(seed: u64, mutation: Option<Mutation>) -> Checked<MapRunEnding> {
+    contained(|| map_runs::simulate(seed, mutation))
+}
+
 /// The first of these seeds at which a planted bug is noticed, and by what.
 pub fn caught_at(mutation: Mutation, seeds: std::ops::Range<u64>) -> Option<(u64, Violation)> {
     let run = |seed| {
         if Mutation::OF_THE_CORE.contains(&mutation) {
             let live = interpret(seed, Mode::Live, Some(mutation));
             live.and_then(|_| interpret(seed, Mode::RestartAfterEveryEvent, Some(mutation)))
+        } else if Mutation::OF_MAP_RUNS.contains(&mutation) {
+            simulate_map_run(seed, Some(mutation)).map(|_| Table::default())
         } else {
             simulate_mutated(seed, Some(mutation))
         }

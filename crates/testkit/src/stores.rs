@@ -70,6 +70,10 @@ impl FaultyStore {
                 }
                 self.inner.append(&torn)
             }
+            Some(Mutation::LoseMapRunEvents) if self.appends.is_multiple_of(5) => {
+                self.inner.append(&Batch { map_runs: Vec::new(), ..batch.clone() })
+            }
+            Some(Mutation::LoseChildRows) => self.inner.append(&Batch { items: Vec::new(), ..batch.clone() }),
             Some(Mutation::DropParkedDue) => {
                 let mut dropped = batch.clone();
                 for parked in dropped.parked.iter_mut().filter(|parked| !parked.owes_tasks) {

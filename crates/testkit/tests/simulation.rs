@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use testkit::{Mutation, Table, caught_at, simulate};
+use testkit::{Mutation, Table, caught_at, simulate, simulate_map_run};
 
 /// Seeds of the bounded part; each is three machines on one shard.
 const SEEDS: std::ops::Range<u64> = 0..670;
@@ -38,6 +38,25 @@ fn every_planted_bug_of_the_core_is_caught() {
 #[test]
 fn every_planted_bug_of_the_shell_is_caught() {
     every_bug_is_caught(&Mutation::OF_THE_SHELL);
+}
+
+#[test]
+fn every_planted_bug_around_a_map_run_is_caught() {
+    every_bug_is_caught(&Mutation::OF_MAP_RUNS);
+}
+
+#[test]
+fn map_runs_end_as_they_would_have_whatever_happens_to_the_process() {
+    let mut ends = std::collections::BTreeMap::new();
+    for seed in 0..600 {
+        match simulate_map_run(seed, None) {
+            Ok(ending) => {
+                *ends.entry(ending.counts.split(' ').next().unwrap_or_default().to_owned()).or_insert(0) += 1
+            }
+            Err(violation) => panic!("seed {seed}: {violation}"),
+        }
+    }
+    assert!(ends["Succeeded"] > 100 && ends["Aborted"] > 10, "{ends:?}");
 }
 
 fn every_bug_is_caught(mutations: &[Mutation]) {

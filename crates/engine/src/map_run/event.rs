@@ -182,7 +182,7 @@ macro_rules! events {
 }
 
 events! {
-    /// It begins: for whom, whether its children are Express, with its thresholds, with the ItemReader's and ResultWriter's evaluated arguments, the number of
+    /// It begins, or begins anew after a redrive that finds no children: for whom, whether its children are Express, with its thresholds, with the ItemReader's and ResultWriter's evaluated arguments, the number of
     /// items if they come from the state's data, and how many a child takes at most.
     1 Began {
         map_run_arn: Arc<str>,

@@ -365,7 +365,10 @@ impl MapRun {
         self.map_run_arn = Arc::clone(map_run_arn);
         self.execution_arn = Arc::clone(execution_arn);
         (self.task, self.redrive, self.express) = (*task, *redrive, *express);
-        self.started_at = event.at;
+        if !self.has_begun() {
+            self.started_at = event.at;
+        }
+        (self.cursor, self.exhausted) = (Cursor::default(), false);
         self.thresholds = Some(thresholds.clone());
         self.reader.clone_from(reader);
         self.writer.clone_from(writer);

@@ -291,7 +291,8 @@ impl<'a> Turn<'a> {
             return Err(Ignored::Duplicate);
         }
         self.emit(MapRunEventKind::Redriven { task: start.task, redrive: start.redrive });
-        Ok(())
+        // Without children it begins anew: what failed may have been its arguments or its reader.
+        if self.map_run.next_child == 0 { self.begin() } else { Ok(()) }
     }
 
     fn state(&self, source: Source<'a>) -> MapState<'a> {

@@ -328,6 +328,16 @@ mod tests {
         }
     }
 
+    struct Pages(Vec<Vec<ChildRecord>>);
+
+    impl ChildPages for Pages {
+        fn next_page(
+            &mut self,
+        ) -> Pin<Box<dyn Future<Output = Result<Vec<ChildRecord>, String>> + Send + '_>> {
+            Box::pin(std::future::ready(Ok(self.0.pop().unwrap_or_default())))
+        }
+    }
+
     fn child(status: &str, output: &str) -> ChildRecord {
         ChildRecord {
             execution_arn: format!("arn:aws:states:us-east-1:1:execution:m/l:{status}").into(),
@@ -350,7 +360,8 @@ mod tests {
             &identity,
             "arn:aws:states:us-east-1:1:mapRun:m/l:id",
             &writer,
-            children
+            &mut Pages(vec![children.to_vec()]),
+            0
         ));
         assert!(matches!(written.poll(&mut Context::from_waker(Waker::noop())), Poll::Ready(Ok(_))));
     }

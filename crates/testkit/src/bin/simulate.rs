@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use testkit::{Mode, Mutation, Table, caught_at, interpret, simulate};
+use testkit::{Mode, Mutation, Table, caught_at, interpret, simulate, simulate_map_run};
 
 /// So many seeds are tried until a planted bug is noticed.
 const SEEDS_OF_A_BUG: u64 = 1_000;
@@ -38,7 +38,8 @@ fn main() -> ExitCode {
                     }
                     let interpreted = interpret(seed, Mode::Live, None)
                         .and_then(|_| interpret(seed, Mode::RestartAfterEveryEvent, None));
-                    for outcome in [interpreted, simulate(seed)] {
+                    let map_run = simulate_map_run(seed, None).map(|_| Table::default());
+                    for outcome in [interpreted, simulate(seed), map_run] {
                         match outcome {
                             Ok(run) => table.lock().expect("no panic holds it").add(&run),
                             Err(violation) => {
@@ -59,7 +60,7 @@ fn main() -> ExitCode {
 
 /// Plants each bug in turn; how many were not noticed.
 fn planted_bugs(first: u64) -> usize {
-    let mutations = Mutation::OF_THE_CORE.iter().chain(&Mutation::OF_THE_SHELL);
+    let mutations = Mutation::OF_THE_CORE.iter().chain(&Mutation::OF_THE_SHELL).chain(&Mutation::OF_MAP_RUNS);
     let caught = mutations.map(|mutation| (mutation, caught_at(*mutation, first..first + SEEDS_OF_A_BUG)));
     let missed = caught.filter(|(mutation, caught)| {
         match caught {

@@ -75,7 +75,7 @@ fn start_express(core: Arc<Core>, run: Arc<Run>, program: Arc<Program>, start: A
 /// What is to be done about a child that may have been started.
 enum Standing {
     /// Its start is not on disk.
-    Owed(Start),
+    Owed(Arc<Start>),
     /// It goes on; its end will be told.
     Runs,
     /// It ended, and is to go on.
@@ -109,7 +109,7 @@ async fn carry_on(
     standing: Standing,
 ) -> Result<(), Error> {
     match standing {
-        Standing::Owed(owed) => start(core, run, &origin.program, Arc::new(owed), index),
+        Standing::Owed(owed) => start(core, run, &origin.program, owed, index),
         Standing::Runs => {}
         Standing::Ended(result) => run.tell(MapRunInputKind::ChildEnded { index, result }),
         Standing::Redrive(arn, result) => {
@@ -138,7 +138,7 @@ fn standings(
 
 fn standing(reader: &dyn Reader, origin: &Origin, item: &MapRunItem) -> Result<Standing, StoreError> {
     let row = reader.execution(&item.execution_arn)?;
-    let Some(row) = row else { return Ok(Standing::Owed(start_of(origin, item))) };
+    let Some(row) = row else { return Ok(Standing::Owed(Arc::new(start_of(origin, item)))) };
     if row.status == ExecutionStatus::Running {
         return Ok(Standing::Runs);
     }

@@ -1,0 +1,563 @@
+//! The Map Run that ships (`runtime::map_run::ResidentMapRun`) over a store that fails: crashes, failing commits, children told
+//! twice, updates, a redrive.
+//!
+//! Invariant: what a child does depends on its index and its redrive, never on when it runs. Standard children outlive the
+//! process, Express children and everything that was only told die with it. So a run with faults ends like one without.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use asl::payload::Payload;
+use asl::program::{Program, StateMachineType};
+use asl::timestamp::Timestamp;
+use engine::map_run::{
+    ChildResult, ChildStatus, MapRun, MapRunEffect, MapRunInputKind, MapRunStart, MapRunStatus, ReadItems,
+    Thresholds, Unsuccessful,
+};
+use engine::{Failure, MapRunResult, Start, TaskId};
+use runtime::map_run::{MapRunReleased, Origin, ResidentMapRun};
+use runtime::shard::{Answer, Ticket};
+use runtime::{ItemsReport, Seeds};
+use serde_json::{Value, json};
+use store::{Batch, ExecutionStatus, Fault, MapRunItem, MapRunItemsQuery, Store, WhichItems};
+
+use crate::Mutation;
+use crate::generate::Dice;
+use crate::interpreter::{BEGINNING, start_of};
+use crate::laws::{Checked, Law, hold};
+use crate::simulator::Faults;
+use crate::stores::FaultyStore;
+
+/// Most things that happen in a run.
+const TICKS_MAX: u32 = 40_000;
+
+const ARN: &str = "arn:aws:states:us-east-1:000000000000:mapRun:m/Each:id";
+
+/// What is random about a Map Run.
+#[derive(Clone, Debug)]
+struct Plan {
+    items: u64,
+    express: bool,
+    /// Items are read from outside, not given with the state's data.
+    read: bool,
+    stopped: bool,
+    program: Arc<Program>,
+}
+
+/// How a Map Run ended: its status, counters and result.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MapRunEnding {
+    /// Status and counters.
+    pub counts: String,
+    /// What its parent was told.
+    pub result: MapRunResult,
+}
+
+/// On its way to the Map Run, or to a child.
+#[derive(Clone, Debug)]
+enum Message {
+    Input(MapRunInputKind),
+    Page(ReadItems),
+    Update(u64),
+    Write,
+    /// The start of a child reaches its journal, if it has one.
+    Begins(u64),
+    /// A child comes to its end.
+    Ends(u64),
+}
+
+/// A child, as the world knows it.
+#[derive(Clone, Debug)]
+struct Child {
+    arn: Arc<str>,
+    redrives: u32,
+    begun: bool,
+    ended: Option<ChildResult>,
+}
+
+struct World {
+    plan: Plan,
+    seed: u64,
+    dice: Dice,
+    faults: Faults,
+    mutation: Option<Mutation>,
+    store: FaultyStore,
+    seeds: Seeds,
+    start: Arc<MapRunStart>,
+    resident: ResidentMapRun,
+    pending: Option<Batch>,
+    /// Taken out before the commit, by a planted bug.
+    early: Option<MapRunReleased>,
+    messages: BTreeMap<(u64, u64), Message>,
+    order: u64,
+    now: u64,
+    children: BTreeMap<u64, Child>,
+    tickets: HashMap<Ticket, u64>,
+    update: Option<u64>,
+    told: Option<MapRunResult>,
+}
+
+/// Runs the Map Run of a seed without faults and with them, and compares how they ended.
+pub(crate) fn simulate(seed: u64, mutation: Option<Mutation>) -> Checked<MapRunEnding> {
+    let plan = Plan::random(&mut Dice::new(seed));
+    let faulted = World::new(seed, plan.clone(), Faults::On, mutation).run()?;
+    if !plan.stopped {
+        let undisturbed = World::new(seed, plan.clone(), Faults::Off, None).run()?;
+        hold(Law::SameEnd, faulted == undisturbed, || {
+            format!("{plan:?}\nwith faults {faulted:?}\nwithout {undisturbed:?}")
+        })?;
+    }
+    Ok(faulted)
+}
+
+impl Plan {
+    fn random(dice: &mut Dice) -> Plan {
+        let (express, read, tolerant) = (dice.chance(50), dice.chance(60), dice.chance(50));
+        let kind = if express { "EXPRESS" } else { "STANDARD" };
+        let mut map = json!({ "Type": "Map", "End": true, "MaxConcurrency": 1 + dice.below(6),
+            "ItemProcessor": { "ProcessorConfig": { "Mode": "DISTRIBUTED", "ExecutionType": kind },
+                "StartAt": "Item", "States": { "Item": { "Type": "Pass", "End": true } } } });
+        // Otherwise the first failure fails the Map Run, which is redriven then.
+        if tolerant {
+            map["ToleratedFailurePercentage"] = json!(100);
+        }
+        if dice.chance(40) {
+            map["ItemBatcher"] = json!({ "MaxItemsPerBatch": 1 + dice.below(5) });
+        }
+        if read {
+            map["ItemReader"] = json!({ "Resource": "arn:aws:states:::s3:getObject",
+                "ReaderConfig": { "InputType": "JSON" }, "Parameters": { "Bucket": "b", "Key": "k" } });
+        } else {
+            map["ItemsPath"] = json!("$.items");
+        }
+        let definition = json!({ "StartAt": "Each", "States": { "Each": map } }).to_string();
+        let program = asl::compile_stored(&definition, StateMachineType::Standard)
+            .unwrap_or_else(|problems| panic!("{definition}: {problems:?}"));
+        let (items, stopped) = (dice.below(60), dice.chance(15));
+        Plan { items, express, read, stopped, program: Arc::new(program) }
+    }
+
+    fn start(&self) -> MapRunStart {
+        let items: Vec<u64> = (0..self.items).collect();
+        let input = Payload::from_value(json!({ "items": items }));
+        let mut parent = start_of(input.clone(), StateMachineType::Standard);
+        parent.execution_arn = "arn:aws:states:us-east-1:000000000000:execution:m:e".into();
+        parent.state_machine_arn = "arn:aws:states:us-east-1:000000000000:stateMachine:m".into();
+        let state = self.program.states.iter().find(|state| &*state.name == "Each").expect("the Map");
+        MapRunStart {
+            map_run_arn: ARN.into(),
+            task: TaskId(4),
+            redrive: 0,
+            parent: Arc::new(parent),
+            state: state.path.clone(),
+            label: "Each".into(),
+            items: (!self.read).then(|| Payload::from_value(json!(items))),
+            input,
+            context: Payload::from_value(json!({ "Execution": { "Name": "e" } })),
+            variables: Vec::new(),
+        }
+    }
+}
+
+impl World {
+    fn new(seed: u64, plan: Plan, faults: Faults, mutation: Option<Mutation>) -> World {
+        let start = Arc::new(plan.start());
+        let origin = Origin { program: Arc::clone(&plan.program), start: Arc::clone(&start) };
+        let mut resident = ResidentMapRun::new(ARN.into(), &[], None);
+        resident.set_origin(origin);
+        resident.offer(MapRunInputKind::Started, None);
+        let mut world = World {
+            seed,
+            dice: Dice::new(seed ^ 0x3A9),
+            faults,
+            mutation,
+            store: FaultyStore::new(mutation),
+            seeds: Seeds::new(Some(seed)),
+            start,
+            resident,
+            pending: None,
+            early: None,
+            messages: BTreeMap::new(),
+            order: 0,
+            now: 0,
+            children: BTreeMap::new(),
+            tickets: HashMap::new(),
+            update: None,
+            told: None,
+            plan,
+        };
+        if world.dice.chance(50) {
+            let concurrency = 1 + world.dice.below(9);
+            world.send(300, Message::Update(concurrency));
+        }
+        if world.plan.stopped {
+            world.send(500, Message::Input(MapRunInputKind::StopRequested));
+        }
+        world
+    }
+
+    fn has(&self, mutation: Mutation) -> bool {
+        self.mutation == Some(mutation)
+    }
+
+    fn at(&self) -> Timestamp {
+        Timestamp::from_epoch_millis(BEGINNING + self.now as i64)
+    }
+
+    fn send(&mut self, within: u64, message: Message) {
+        self.order += 1;
+        let due = self.now + 1 + self.dice.below(within);
+        self.messages.insert((due, self.order), message);
+    }
+
+    fn input(&mut self, kind: MapRunInputKind) {
+        if self.faults == Faults::On && self.dice.chance(20) {
+            self.send(900, Message::Input(kind.clone()));
+        }
+        self.send(40, Message::Input(kind));
+    }
+
+    fn run(mut self) -> Checked<MapRunEnding> {
+        let mut ticks = 0;
+        while self.pending.is_some() || self.resident.is_ready() || !self.messages.is_empty() {
+            ticks += 1;
+            hold(Law::L10, ticks < TICKS_MAX, || "a Map Run does not come to rest".to_owned())?;
+            self.tick()?;
+        }
+        let state = self.resident.state();
+        hold(Law::L10, self.told.is_some() && state.status() != MapRunStatus::Running, || {
+            format!("the Map Run waits for nothing: {state:?}")
+        })?;
+        let outstanding = state.outstanding();
+        let ended = matches!(outstanding.as_slice(), [MapRunEffect::Ended { .. }]);
+        hold(Law::L5, ended, || format!("{outstanding:?} is owed after the end"))?;
+        let differences = self.store.truth().verify().expect("a readable store");
+        hold(Law::L9, differences.is_empty(), || format!("{differences:?}"))?;
+        let counts = format!("{:?} {:?} {}", state.status(), state.counts(), state.redrives().0);
+        // Whether a redrive was needed to succeed, and how many were stopped before, may depend on the faults.
+        Ok(MapRunEnding { counts, result: self.told.expect("it was told") })
+    }
+
+    fn tick(&mut self) -> Checked {
+        if self.faults == Faults::On && self.dice.chance(2) {
+            return self.crash();
+        }
+        match self.dice.below(3) {
+            0 if self.pending.is_none() && self.resident.is_ready() => self.take(),
+            1 if self.pending.is_some() => self.commit(),
+            _ => self.deliver(),
+        }
+    }
+
+    fn take(&mut self) -> Checked {
+        let (at, seeds) = (self.at(), &mut self.seeds);
+        self.pending = self.resident.take_batch(at, &mut || seeds.draw(), 12);
+        if self.has(Mutation::RunChildrenBeforeCommit) {
+            let released = self.resident.committed();
+            self.release(released)?;
+            self.early = Some(MapRunReleased::default());
+        }
+        Ok(())
+    }
+
+    fn commit(&mut self) -> Checked {
+        let Some(batch) = self.pending.take() else { return Ok(()) };
+        if !batch.is_empty() {
+            if self.faults == Faults::On && self.dice.chance(3) {
+                let faults = [Fault::Full, Fault::UnknownKept, Fault::UnknownLost];
+                self.store.inject(faults[self.dice.below(3) as usize]);
+            }
+            match self.store.append(&batch) {
+                Ok(_) => {}
+                Err(store::StoreError::Refused(reason)) => {
+                    return hold(Law::L1, false, || format!("the store refuses a batch: {reason}"));
+                }
+                Err(_) => return self.crash(),
+            }
+            self.replay_is_live()?;
+        }
+        if self.faults == Faults::On && self.dice.chance(2) {
+            return self.crash();
+        }
+        let released = match self.early.take() {
+            Some(early) => early,
+            None => self.resident.committed(),
+        };
+        self.release(released)
+    }
+
+    fn on_disk(&self) -> MapRun {
+        MapRun::replay(&self.store.reader().map_run_events(ARN).expect("a readable journal"))
+    }
+
+    /// L1, and the counters are those of the rows.
+    fn replay_is_live(&self) -> Checked {
+        if self.early.is_some() {
+            return Ok(());
+        }
+        let (on_disk, live) = (self.on_disk(), self.resident.state());
+        hold(Law::L1, on_disk == *live, || {
+            format!("replay differs from the live state:\n{on_disk:?}\n{live:?}")
+        })
+    }
+
+    fn crash(&mut self) -> Checked {
+        self.store.reopen();
+        let differences = self.store.truth().verify().expect("a readable store");
+        hold(Law::L9, differences.is_empty(), || format!("{differences:?}"))?;
+        (self.pending, self.early) = (None, None);
+        self.tickets.clear();
+        let express = self.plan.express;
+        self.messages.retain(|_, message| match message {
+            Message::Ends(_) => !express,
+            Message::Input(MapRunInputKind::StopRequested) | Message::Update(_) => true,
+            Message::Input(_) | Message::Page(_) | Message::Write | Message::Begins(_) => false,
+        });
+        if express {
+            self.children.retain(|_, child| child.ended.is_some());
+        } else {
+            self.children.retain(|_, child| child.begun);
+        }
+        let events = self.store.reader().map_run_events(ARN).expect("a readable journal");
+        self.resident = ResidentMapRun::new(ARN.into(), &events, None);
+        self.load()
+    }
+
+    /// The parent asks again.
+    fn load(&mut self) -> Checked {
+        let origin = Origin { program: Arc::clone(&self.plan.program), start: Arc::clone(&self.start) };
+        self.resident.set_origin(origin);
+        if self.plan.stopped
+            && self.messages.values().all(|m| !matches!(m, Message::Input(MapRunInputKind::StopRequested)))
+        {
+            self.send(300, Message::Input(MapRunInputKind::StopRequested));
+        }
+        if let Some(concurrency) = self.update.take() {
+            self.send(300, Message::Update(concurrency));
+        }
+        let state = self.resident.state();
+        if !state.has_begun() {
+            self.resident.offer(MapRunInputKind::Started, None);
+            return Ok(());
+        }
+        if state.status() != MapRunStatus::Running && state.redrives().0 < self.start.redrive {
+            self.resident.offer(MapRunInputKind::Redriven, None);
+            return Ok(());
+        }
+        let mut effects = state.outstanding();
+        if self.has(Mutation::ForgetChildrenAfterRestart) {
+            effects.retain(|effect| !matches!(effect, MapRunEffect::RunChild { .. }));
+        }
+        self.resident.offer(MapRunInputKind::Resumed, None);
+        self.release(MapRunReleased { effects, ..MapRunReleased::default() })
+    }
+
+    fn deliver(&mut self) -> Checked {
+        let Some(((due, _), message)) = self.messages.pop_first() else { return Ok(()) };
+        self.now = self.now.max(due);
+        match message {
+            Message::Input(kind) => self.resident.offer(kind, None),
+            Message::Page(read) => {
+                let page = self.page(&read);
+                if let Some(next) = self.resident.page(Ok(page)) {
+                    self.send(40, Message::Page(next));
+                }
+            }
+            Message::Update(concurrency) => {
+                self.order += 1;
+                self.update = Some(concurrency);
+                self.tickets.insert(Ticket(self.order), concurrency);
+                let thresholds = self.resident.state().thresholds().cloned();
+                let Some(thresholds) = thresholds else {
+                    self.send(40, Message::Update(concurrency));
+                    return Ok(());
+                };
+                let thresholds = Thresholds { max_concurrency: concurrency, ..thresholds };
+                self.resident.offer(MapRunInputKind::Updated(thresholds), Some(Ticket(self.order)));
+            }
+            Message::Write => {
+                let outputs: Vec<Value> = self
+                    .rows(0, WhichItems::All)
+                    .into_iter()
+                    .filter(|item| item.status == ExecutionStatus::Succeeded)
+                    .map(|item| item.output.map_or(Value::Null, |output| output.value().clone()))
+                    .collect();
+                self.input(MapRunInputKind::ResultsWritten(Ok(Payload::from_value(json!(outputs)))));
+            }
+            Message::Begins(index) => {
+                if let Some(child) = self.children.get_mut(&index) {
+                    child.begun = true;
+                    self.send(500, Message::Ends(index));
+                }
+            }
+            Message::Ends(index) => self.child_ends(index),
+        }
+        Ok(())
+    }
+
+    fn page(&mut self, read: &ReadItems) -> ItemsReport {
+        let first = read.cursor.next_item;
+        let known = read.cursor.position.as_ref().and_then(|position| position.value().as_u64());
+        assert!(known.is_none_or(|known| known <= first), "a position behind the items wanted");
+        let last = (first + 1 + self.dice.below(7)).min(self.plan.items).max(first);
+        ItemsReport {
+            items: (first..last).map(|item| Payload::from_value(json!(item))).collect(),
+            position: Some(Payload::from_value(json!(last))),
+            version: Some("etag".into()),
+            end: last >= self.plan.items,
+        }
+    }
+
+    fn rows(&self, from: u64, which: WhichItems) -> Vec<MapRunItem> {
+        let query = MapRunItemsQuery { map_run_arn: ARN.into(), from, which, limit: 1_000 };
+        self.store.reader().map_run_items(&query).expect("rows")
+    }
+
+    fn result(&self, index: u64, redrive: u32) -> ChildResult {
+        let mut dice = Dice::new(self.seed.rotate_left(20) ^ index);
+        if redrive == 0 && dice.chance(12) {
+            let failure = Failure::named("Rotten");
+            return if dice.chance(50) {
+                ChildResult::Failed(failure)
+            } else {
+                ChildResult::TimedOut(failure)
+            };
+        }
+        ChildResult::Succeeded(Payload::from_value(json!(index)))
+    }
+
+    fn child_ends(&mut self, index: u64) {
+        let Some(child) = self.children.get(&index) else { return };
+        let result = child.ended.clone().unwrap_or_else(|| self.result(index, self.start.redrive));
+        if let Some(child) = self.children.get_mut(&index) {
+            child.ended = Some(result.clone());
+        }
+        self.input(MapRunInputKind::ChildEnded { index, result });
+    }
+
+    fn release(&mut self, mut released: MapRunReleased) -> Checked {
+        for (ticket, answer) in std::mem::take(&mut released.answers) {
+            self.answered(ticket, &answer)?;
+        }
+        for effect in std::mem::take(&mut released.effects) {
+            match effect {
+                MapRunEffect::RunChild { index } => self.run_child(index, released.starts.remove(&index))?,
+                MapRunEffect::StopChild { index } => self.stop_child(index),
+                MapRunEffect::ReadItems(read) => {
+                    if let Some(read) = self.resident.read(&read) {
+                        self.send(40, Message::Page(read));
+                    }
+                }
+                MapRunEffect::FindUnsuccessful(find) => self.find_unsuccessful(find.from),
+                MapRunEffect::WriteResults(_) => self.send(100, Message::Write),
+                MapRunEffect::Ended { task, result, .. } => self.ended(task, result)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// L6: what an update was answered is on disk.
+    fn answered(&mut self, ticket: Ticket, answer: &Answer) -> Checked {
+        let Some(concurrency) = self.tickets.remove(&ticket) else { return Ok(()) };
+        self.update = None;
+        if !matches!(answer, Answer::Accepted { .. }) {
+            return Ok(());
+        }
+        let on_disk = self.on_disk().thresholds().map(|thresholds| thresholds.max_concurrency);
+        hold(Law::L6, on_disk == Some(concurrency), || {
+            format!("an update to {concurrency} was answered, {on_disk:?} is on disk")
+        })
+    }
+
+    fn run_child(&mut self, index: u64, start: Option<Arc<Start>>) -> Checked {
+        let row = self.rows(index, WhichItems::All).into_iter().next().filter(|row| row.index == index);
+        let Some(row) = row else {
+            return hold(Law::L6, false, || format!("child {index} is to run and has no row"));
+        };
+        hold(Law::L6, row.status == ExecutionStatus::Running, || {
+            format!("child {index} is to run: {row:?}")
+        })?;
+        let (arn, known) = (Arc::clone(&row.execution_arn), self.children.get(&index).cloned());
+        let first = start.is_none_or(|start| start.execution_arn == arn && known.is_none());
+        hold(Law::L6, first, || format!("child {index} is started a second time"))?;
+        match known {
+            None => {
+                let child = Child { arn, redrives: row.redrive_count, begun: false, ended: None };
+                self.children.insert(index, child);
+                self.send(40, Message::Begins(index));
+            }
+            Some(child) => {
+                let same = child.arn == arn || self.plan.express;
+                hold(Law::SameEnd, same, || format!("child {index} is {arn} and was {}", child.arn))?;
+                self.run_again(index, child, row.redrive_count);
+            }
+        }
+        Ok(())
+    }
+
+    fn run_again(&mut self, index: u64, child: Child, redrives: u32) {
+        let succeeded = matches!(child.ended, Some(ChildResult::Succeeded(_)));
+        match child.ended {
+            // An Express child has nothing on disk but its row: it runs again.
+            Some(_) if self.plan.express || (!succeeded && redrives > child.redrives) => {
+                self.children.insert(index, Child { redrives, ended: None, begun: true, ..child });
+                self.send(500, Message::Ends(index));
+            }
+            Some(result) => self.input(MapRunInputKind::ChildEnded { index, result }),
+            None => {}
+        }
+    }
+
+    fn stop_child(&mut self, index: u64) {
+        let begun = self.children.get(&index).is_some_and(|child| child.begun);
+        if begun && !self.plan.express {
+            let child = self.children.get_mut(&index).expect("it was begun");
+            child.ended.get_or_insert(ChildResult::Aborted);
+            self.messages.retain(|_, message| !matches!(message, Message::Ends(of) if *of == index));
+            return self.child_ends(index);
+        }
+        let of_it =
+            |message: &Message| matches!(message, Message::Ends(of) | Message::Begins(of) if *of == index);
+        self.messages.retain(|_, message| !of_it(message));
+        self.children.remove(&index);
+        self.input(MapRunInputKind::ChildEnded { index, result: ChildResult::Aborted });
+    }
+
+    fn find_unsuccessful(&mut self, from: u64) {
+        let mut found = self.rows(from, WhichItems::Unsuccessful);
+        found.truncate(1 + self.dice.below(4) as usize);
+        let children = found.iter().filter_map(|item| {
+            let status = match item.status {
+                ExecutionStatus::Failed => ChildStatus::Failed,
+                ExecutionStatus::TimedOut => ChildStatus::TimedOut,
+                ExecutionStatus::Aborted => ChildStatus::Aborted,
+                ExecutionStatus::Running | ExecutionStatus::Succeeded | ExecutionStatus::PendingRedrive => {
+                    return None;
+                }
+            };
+            Some(Unsuccessful { index: item.index, items: item.items, status })
+        });
+        let (children, end) = (children.collect(), found.is_empty());
+        self.input(MapRunInputKind::UnsuccessfulFound { from, children, end });
+    }
+
+    /// The parent hears of the end, and redrives the Map Run once if it failed.
+    fn ended(&mut self, task: TaskId, result: MapRunResult) -> Checked {
+        if task != self.start.task {
+            return Ok(());
+        }
+        hold(Law::L6, self.on_disk().status() != MapRunStatus::Running, || {
+            format!("{result:?} was told before it was on disk")
+        })?;
+        if matches!(result, MapRunResult::Failed(_)) && self.start.redrive == 0 && !self.plan.stopped {
+            let start = MapRunStart { redrive: 1, task: TaskId(9), ..MapRunStart::clone(&self.start) };
+            self.start = Arc::new(start);
+            let origin = Origin { program: Arc::clone(&self.plan.program), start: Arc::clone(&self.start) };
+            self.resident.set_origin(origin);
+            self.resident.offer(MapRunInputKind::Redriven, None);
+            return Ok(());
+        }
+        self.told = Some(result);
+        Ok(())
+    }
+}
