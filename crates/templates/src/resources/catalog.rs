@@ -153,7 +153,6 @@ const TYPES: &[Entry] = &[
         replaced_by: &["BucketName", "Region"],
         attributes: &["Arn", "DomainName", "RegionalDomainName", "DualStackDomainName"],
         refused: &[
-            "CorsConfiguration",
             "InventoryConfigurations",
             "ObjectLockConfiguration",
             "ReplicationConfiguration",

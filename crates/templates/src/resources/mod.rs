@@ -11,6 +11,7 @@ mod lambda;
 mod locate;
 mod logs;
 mod s3;
+mod s3_settings;
 mod scheduler;
 mod sns;
 mod sqs;

@@ -1,11 +1,11 @@
-//! S3 buckets. Settings about who may reach a bucket from outside, and about encryption at rest, change nothing here and
-//! are kept in the stack only; those that would make something happen (notifications, expiry) are refused.
+//! S3 buckets and their policies. Settings about who may reach a bucket from outside, and about encryption at rest, change
+//! nothing here and are kept in the stack only.
 
 use quick_xml::escape::escape;
 use serde_json::{Value, json};
 
 use super::tags::tag_map;
-use super::{Context, Made, document};
+use super::{Context, Made, document, s3_settings};
 use crate::client::{CallResult, rest_xml, segment};
 use crate::intrinsics::text;
 use crate::stack::StackResource;
@@ -45,9 +45,7 @@ pub(super) async fn create_bucket(context: &Context<'_>, properties: &Value) -> 
     };
     put(context, &format!("/{}", segment(&name)), body).await?;
     configure(context, &name, properties, "").await?;
-    if properties.get(NOTIFICATION).is_some() {
-        put_notification(context, &name, properties).await?;
-    }
+    s3_settings::put(context, &name, &Value::Null, properties).await?;
     Ok(made(&name, region))
 }
 
@@ -59,46 +57,6 @@ fn made(name: &str, region: &str) -> Made {
         ("DualStackDomainName", format!("{name}.s3.dualstack.{region}.amazonaws.com").into()),
     ];
     Made::new(name, &attributes)
-}
-
-const NOTIFICATION: &str = "NotificationConfiguration";
-
-/// Which events go where: to EventBridge, functions, queues and topics.
-async fn put_notification(context: &Context<'_>, name: &str, properties: &Value) -> CallResult<()> {
-    let wanted = &properties[NOTIFICATION];
-    let enabled = &wanted["EventBridgeConfiguration"]["EventBridgeEnabled"];
-    let to_event_bridge =
-        wanted.get("EventBridgeConfiguration").is_some() && text(enabled).to_lowercase() != "false";
-    let mut body = String::new();
-    for (list, element, target, kind) in [
-        ("LambdaConfigurations", "CloudFunctionConfiguration", "CloudFunction", "Function"),
-        ("QueueConfigurations", "QueueConfiguration", "Queue", "Queue"),
-        ("TopicConfigurations", "TopicConfiguration", "Topic", "Topic"),
-    ] {
-        for entry in wanted[list].as_array().into_iter().flatten() {
-            let arn = text(&entry[kind]);
-            let rules = entry["Filter"]["S3Key"]["Rules"].as_array().into_iter().flatten();
-            let rules: String = rules
-                .map(|rule| {
-                    let (name, value) = (text(&rule["Name"]), text(&rule["Value"]));
-                    let (name, value) = (escape(name.as_str()), escape(value.as_str()));
-                    format!("<FilterRule><Name>{name}</Name><Value>{value}</Value></FilterRule>")
-                })
-                .collect();
-            let filter = format!("<Filter><S3Key>{rules}</S3Key></Filter>");
-            let filter = if rules.is_empty() { String::new() } else { filter };
-            let (event, arn) = (text(&entry["Event"]), escape(arn.as_str()));
-            let event = escape(event.as_str());
-            body.push_str(&format!(
-                "<{element}><{target}>{arn}</{target}><Event>{event}</Event>{filter}</{element}>"
-            ));
-        }
-    }
-    if to_event_bridge {
-        body.push_str("<EventBridgeConfiguration></EventBridgeConfiguration>");
-    }
-    let body = format!("<NotificationConfiguration>{body}</NotificationConfiguration>");
-    put(context, &format!("/{}?notification", segment(name)), body).await
 }
 
 /// Versioning and tags. `versioning_without` is the status if the template says none.
@@ -138,9 +96,8 @@ pub(super) async fn update_bucket(
     let had_versions = current.properties.get("VersioningConfiguration").is_some();
     // Versioning once enabled can only be suspended.
     configure(context, name, properties, if had_versions { "Suspended" } else { "" }).await?;
-    if current.properties.get(NOTIFICATION) != properties.get(NOTIFICATION) || current.half_changed {
-        put_notification(context, name, properties).await?;
-    }
+    let old = if current.half_changed { &Value::Null } else { &current.properties };
+    s3_settings::put(context, name, old, properties).await?;
     Ok(Made::same(current))
 }
 
