@@ -49,7 +49,7 @@ fn run(program: &Program, start: &Arc<Start>) -> u64 {
         events += step.events.len() as u64;
         black_box(&step.events);
         if !step.more {
-            assert!(execution.finished.is_some(), "it waits for something");
+            assert!(execution.finished().is_some(), "it waits for something");
             return events;
         }
         kind = InputKind::Resumed;
