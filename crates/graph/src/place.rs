@@ -12,7 +12,7 @@ pub(crate) const BADGE: f64 = 36.0;
 pub(crate) const PADDING: f64 = 10.0;
 pub(crate) const NAME_LINE: f64 = 17.0;
 pub(crate) const TITLE_LINE: f64 = 15.0;
-const STATE_WIDTH: f64 = 176.0;
+const STATE_WIDTH: f64 = 172.0;
 const TEXT_WIDTH_MAX: f64 = 200.0;
 const CONTAINER_PADDING: f64 = 22.0;
 const BETWEEN_BRANCHES: f64 = 26.0;
@@ -142,7 +142,11 @@ struct Body<'a> {
 
 impl<'a> Block<'a> {
     fn of(scope: &'a Scope, root: bool) -> Result<Block<'a>, ChartError> {
-        let bodies = scope.states.iter().map(Body::of).collect::<Result<Vec<_>, _>>()?;
+        let mut bodies = scope.states.iter().map(Body::of).collect::<Result<Vec<_>, _>>()?;
+        // Plain boxes of a scope are equally wide.
+        let widest = bodies.iter().filter(|body| body.inside.is_empty()).map(|body| body.size.width);
+        let widest = widest.fold(0.0, f64::max);
+        bodies.iter_mut().for_each(|body| body.size.width = body.size.width.max(widest));
         let (input, links) = input(scope, root, &bodies);
         let laid = layered::layout(&input).ok_or(ChartError::TooLarge)?;
         Ok(Block { scope, root, size: laid.size, laid, links, bodies })

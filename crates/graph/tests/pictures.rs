@@ -4,19 +4,21 @@ use std::path::Path;
 
 use graph::{Chart, Theme};
 
-/// Folders of `examples` with a picture.
-const EXAMPLES: &[&str] = &["order"];
+/// Definitions with a picture.
+const EXAMPLES: [&str; 2] = ["order/workflow.asl.json", "logs/workflow.asl.yaml"];
 
 #[test]
 fn the_pictures_of_the_examples_are_current() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     for example in EXAMPLES {
-        let file = root.join(format!("examples/{example}/workflow.asl.json"));
+        let file = root.join("examples").join(example);
         let text = std::fs::read_to_string(&file).expect("the definition");
+        let text = templates::definition_text(example, text).expect("a definition");
         let definition = serde_json::from_str(&text).expect("JSON");
         let chart = Chart::read(&definition).expect("a chart");
         let drawn = graph::svg(&chart.draw().expect("a drawing"), None, Theme::Auto);
-        let picture = root.join(format!("docs/pictures/{example}.svg"));
+        let name = example.split('/').next().unwrap_or_default();
+        let picture = root.join(format!("docs/pictures/{name}.svg"));
         if std::env::var_os("UPDATE_EXPECT").is_some() {
             std::fs::create_dir_all(root.join("docs/pictures")).expect("a folder");
             std::fs::write(&picture, &drawn).expect("the picture");

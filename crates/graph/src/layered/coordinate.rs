@@ -31,11 +31,11 @@ pub(super) fn coordinates(layers: &Layers) -> Vec<f64> {
 }
 
 /// Distance that two neighbours of a rank keep.
-fn distance(left: &Vertex, right: &Vertex) -> f64 {
+pub(super) fn distance(one: &Vertex, other: &Vertex) -> f64 {
     let beside = |vertex: &Vertex| {
         vertex.size.width / 2.0 + if vertex.node.is_some() { BESIDE_BOX } else { BESIDE_BEND }
     };
-    beside(left) + beside(right)
+    beside(one) + beside(other)
 }
 
 /// Links that must not be made straight: those that cross a chain of bends, and those that catch where another link

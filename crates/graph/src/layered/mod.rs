@@ -8,6 +8,7 @@ mod coordinate;
 mod order;
 mod rank;
 mod route;
+mod straighten;
 mod tracks;
 
 use crate::chart::Lane;
@@ -101,7 +102,8 @@ pub(crate) fn layout(input: &Input) -> Option<Laid> {
     let mut layers = Layers::new(input, &ranks, climbing)?;
     order::reduce_crossings(&mut layers);
     layers.join_bends(input);
-    let x = coordinate::coordinates(&layers);
+    let mut x = coordinate::coordinates(&layers);
+    straighten::straighten(input, &layers, &mut x);
     Some(route::laid(input, &layers, x))
 }
 

@@ -55,23 +55,26 @@ fn state_of(events: &[Value], event: &Value) -> Option<String> {
     None
 }
 
-/// A function's error payload in one line, and the place in the user's own file.
+/// A cause in one line, and the place in the user's own file.
 fn readable(cause: &str, run: &Run<'_>) -> (String, Option<String>) {
-    let Ok(payload) = serde_json::from_str::<Value>(cause) else {
-        return (cause.to_string(), None);
-    };
+    let payload: Value = serde_json::from_str(cause).unwrap_or_default();
+    let frames = payload["stackTrace"].as_array();
+    let last = frames.and_then(|frames| frames.last()).and_then(Value::as_str);
+    (in_words(cause), last.and_then(|frame| local_place(frame, run)))
+}
+
+/// What a function's or container's error payload says, in one line; any other cause as it is.
+pub(super) fn in_words(cause: &str) -> String {
+    let Ok(payload) = serde_json::from_str::<Value>(cause) else { return cause.to_string() };
     if let Some(containers) = payload["Containers"].as_array() {
         let stopped = payload["StoppedReason"].as_str().unwrap_or_default();
         let codes: Vec<String> = containers
             .iter()
             .map(|c| format!("{} exited with {}", c["Name"].as_str().unwrap_or_default(), c["ExitCode"]))
             .collect();
-        return (format!("{stopped}: {}", codes.join(", ")), None);
+        return format!("{stopped}: {}", codes.join(", "));
     }
-    let message = payload["errorMessage"].as_str().unwrap_or(cause).to_string();
-    let frames = payload["stackTrace"].as_array();
-    let last = frames.and_then(|frames| frames.last()).and_then(Value::as_str);
-    (message, last.and_then(|frame| local_place(frame, run)))
+    payload["errorMessage"].as_str().unwrap_or(cause).to_string()
 }
 
 /// `File "/var/task/app.py", line 27` → the file beside the template.

@@ -68,7 +68,7 @@ pub async fn graph(terminal: &Terminal, arguments: &GraphArgs) -> Result<(), Fai
         }
     };
     let (name, text) = match (&arguments.path, definition_there) {
-        (Some(path), _) => of_file(terminal, arguments, path)?,
+        (Some(path), _) => of_file(arguments, path)?,
         (None, Some(text)) => ("the definition".to_owned(), text),
         (None, None) => return Err(Failed::Usage("name a definition, a template or a folder".into())),
     };
@@ -108,8 +108,8 @@ impl GraphArgs {
 }
 
 /// The definition that a file or folder holds.
-fn of_file(terminal: &Terminal, arguments: &GraphArgs, path: &Path) -> Result<(String, String), Failed> {
-    let mut found = Project::find(path, None)?.definitions(terminal)?;
+fn of_file(arguments: &GraphArgs, path: &Path) -> Result<(String, String), Failed> {
+    let mut found = Project::find(path, None)?.definitions()?;
     if let Some(wanted) = &arguments.definition {
         found.retain(|(file, _)| file.ends_with(wanted));
     }

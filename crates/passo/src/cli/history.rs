@@ -3,11 +3,11 @@
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::Failed;
 use super::execution::{Outcome, Watch, ending, instant};
 use super::follow::Follower;
 use super::lookup::{self, ServerArgs};
 use super::terminal::{Style, Terminal};
+use super::{Failed, advice};
 
 const EXAMPLES: &str = "Examples:
   passo history 3f6b                 (the beginning of its name is enough)
@@ -70,7 +70,8 @@ pub async fn history(arguments: &HistoryArgs) -> Result<(), Failed> {
     if !good {
         for (name, style) in [("error", Style::Bold), ("cause", Style::Dim)] {
             if let Some(text) = outcome.description[name].as_str() {
-                shown.line(&format!("  {name:<7} {}", terminal.paint(style, text)));
+                let text = terminal.paint(style, &advice::in_words(text));
+                shown.line(&format!("  {name:<7} {text}"));
             }
         }
     }

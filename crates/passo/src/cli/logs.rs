@@ -17,8 +17,11 @@ use crate::client::Client;
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
 /// Lines may arrive this much later than they say; so far back each look begins again.
 const LATE: i64 = 5_000;
-/// After its end an execution's last lines get this many looks.
+/// After its end an execution's last lines get this many looks, or more if its last event must be among them.
 const LOOKS_AFTER_END: usize = 4;
+const LOOKS_FOR_LAST: usize = 40;
+/// The events that are an execution's last.
+const LAST: [&str; 4] = ["ExecutionSucceeded", "ExecutionFailed", "ExecutionAborted", "ExecutionTimedOut"];
 const EXAMPLES: &str = "Examples:
   passo logs 3f6b                          (everything that an execution wrote, and its functions and tasks)
   passo logs order-process-order --follow  (a function)
@@ -84,6 +87,7 @@ pub async fn logs(talk: &Terminal, arguments: &LogsArgs) -> Result<(), Failed> {
         start,
         seen: BTreeMap::new(),
         wide: found.sources.len() > 1,
+        saw_last: false,
     };
     let mut sources = found.sources;
     let mut after_end = 0;
@@ -99,7 +103,9 @@ pub async fn logs(talk: &Terminal, arguments: &LogsArgs) -> Result<(), Failed> {
         };
         reader.look(&sources).await?;
         after_end += usize::from(ended);
-        if !arguments.follow || after_end >= LOOKS_AFTER_END {
+        let last_comes = arguments.filter.is_none() && sources.iter().any(|source| source.tells_end);
+        let enough = if last_comes { LOOKS_FOR_LAST } else { LOOKS_AFTER_END };
+        if !arguments.follow || after_end >= enough || (ended && reader.saw_last) {
             break;
         }
         tokio::time::sleep(LOOK_AGAIN).await;
@@ -121,6 +127,8 @@ struct Reader<'a> {
     seen: BTreeMap<i64, BTreeSet<String>>,
     /// Whether lines say where they come from.
     wide: bool,
+    /// Whether the last event of an execution was among them.
+    saw_last: bool,
 }
 
 impl Reader<'_> {
@@ -134,6 +142,7 @@ impl Reader<'_> {
                 let at = event["timestamp"].as_i64().unwrap_or_default();
                 let id = format!("{}{}", source.group, event["eventId"].as_str().unwrap_or_default());
                 if self.seen.entry(at).or_default().insert(id) {
+                    self.saw_last |= source.tells_end && is_last(&event);
                     fresh.push((at, self.shown(source, event)));
                 }
             }
@@ -150,8 +159,8 @@ impl Reader<'_> {
 
     async fn events(&self, source: &Source, from: i64) -> Result<Vec<Value>, Failed> {
         let mut body = json!({ "logGroupName": source.group, "startTime": from });
-        let own = self.arguments.filter.clone();
-        if let Some(pattern) = source.pattern.clone().or(own) {
+        let about = source.about.as_ref().map(|arn| format!("{{ $.execution_arn = \"{arn}\" }}"));
+        if let Some(pattern) = self.arguments.filter.clone().or(about) {
             body["filterPattern"] = pattern.into();
         }
         if let Some(streams) = &source.streams {
@@ -169,7 +178,12 @@ impl Reader<'_> {
                 other => other.map_err(refused)?,
             };
             if let Value::Array(events) = page["events"].take() {
-                found.extend(events);
+                // Two patterns cannot be asked for at once.
+                let about = |event: &Value| match (&source.about, event["message"].as_str()) {
+                    (Some(arn), Some(message)) => message.contains(arn.as_str()),
+                    _ => true,
+                };
+                found.extend(events.into_iter().filter(about));
             }
             match page["nextToken"].take() {
                 Value::Null => return Ok(found),
@@ -195,6 +209,11 @@ impl Reader<'_> {
         let place = self.terminal.paint(Style::Bold, place);
         self.terminal.data(&format!("{at} {place} {}", of("message").trim_end()));
     }
+}
+
+fn is_last(event: &Value) -> bool {
+    let line = serde_json::from_str(event["message"].as_str().unwrap_or_default()).unwrap_or(Value::Null);
+    line["type"].as_str().is_some_and(|kind| LAST.contains(&kind))
 }
 
 #[cfg(test)]

@@ -63,12 +63,16 @@ impl Project {
     }
 
     /// The definitions to draw, with the files they come from.
-    pub fn definitions(&self, terminal: &Terminal) -> Result<Vec<(PathBuf, String)>, Failed> {
+    pub fn definitions(&self) -> Result<Vec<(PathBuf, String)>, Failed> {
         let template = match &self.kind {
             Kind::Definition(text) => {
                 return Ok(vec![(self.file.clone(), with_plausible_substitutions(text))]);
             }
-            Kind::Template => read_template(terminal, &self.file, &plain_options())?,
+            // What cannot be deployed here, or not yet, can be drawn all the same.
+            Kind::Template => {
+                let options = Options { skip_unsupported: true, ..plain_options() };
+                Template::read(&self.file, &options).map_err(|error| Failed::Usage(error.to_string()))?
+            }
         };
         let definitions = template.definitions().into_iter();
         Ok(definitions.map(|(file, text)| (file, with_plausible_substitutions(text))).collect())

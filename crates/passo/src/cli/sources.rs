@@ -20,8 +20,10 @@ pub struct Source {
     pub group: String,
     /// Only these streams.
     pub streams: Option<Vec<String>>,
-    /// Only lines that match.
-    pub pattern: Option<String>,
+    /// Only lines about this execution.
+    pub about: Option<String>,
+    /// Whether an execution's last event will be among the lines.
+    pub tells_end: bool,
     /// Nothing later, in milliseconds of the epoch.
     pub end: Option<i64>,
 }
@@ -129,8 +131,8 @@ fn machine_group(machine: &Value, execution_arn: &str) -> Option<Source> {
     }
     let arn = logging["destinations"][0]["cloudWatchLogsLogGroup"]["logGroupArn"].as_str()?;
     let group = arn.split(':').nth(6)?.to_owned();
-    let pattern = Some(format!("{{ $.execution_arn = \"{execution_arn}\" }}"));
-    Some(Source { group, pattern, ..Source::default() })
+    let about = Some(execution_arn.to_owned());
+    Some(Source { group, about, tells_end: logging["level"] == "ALL", ..Source::default() })
 }
 
 /// Groups of the functions that were called, in the order of the first call.

@@ -1,12 +1,13 @@
 //! CloudWatch Logs: groups, streams and events, with the filter pattern language; one SQLite file.
 //!
-//! Invariant: an event is on disk before `PutLogEvents` or [`LogSink::put`] answers. What it does not do: Insights
-//! queries, metric and subscription filters, and the newer account-level features are refused by name.
+//! Invariant: an event is on disk before `PutLogEvents` or [`LogSink::put`] answers. What it does not do: metric and
+//! subscription filters, and the newer account-level features are refused by name.
 
 mod events;
 mod filter;
 mod groups;
 mod input;
+mod insights;
 mod pattern;
 mod retention;
 mod sink;
@@ -48,6 +49,7 @@ CREATE TABLE resource_policies(
 pub struct Logs {
     file: ServiceFile,
     sink: LogSink,
+    queries: insights::Queries,
     retention: Background,
 }
 
@@ -64,12 +66,27 @@ impl Logs {
     pub fn open(environment: Environment) -> Result<Self, StorageError> {
         let file = ServiceFile::open(environment, "logs", &[SCHEMA])?;
         let sink = LogSink::new(file.clone());
-        Ok(Self { file, sink, retention: Background::default() })
+        Ok(Self { file, sink, queries: insights::Queries::default(), retention: Background::default() })
     }
 
     /// The door for services of this process that write logs.
     pub fn sink(&self) -> LogSink {
         self.sink.clone()
+    }
+
+    fn insights(
+        &self,
+        context: &CallContext,
+        request: &ServiceRequest,
+    ) -> Result<ServiceResponse, ServiceError> {
+        let (call, input) = (self.file.call(context), request.json()?);
+        let answered = match request.operation.as_str() {
+            "StartQuery" => self.queries.start(&self.file.database, &call, input),
+            "GetQueryResults" => self.queries.results(&call, input),
+            "StopQuery" => self.queries.stop(&call, input),
+            _ => self.queries.describe(&call, input),
+        };
+        answered.map(answer)
     }
 
     async fn change(
@@ -115,6 +132,10 @@ impl Service for Logs {
             let stream = request.json_str("logStreamName").unwrap_or("");
             context.arn("logs", &format!("log-group:{group}:log-stream:{stream}"))
         };
+        if request.operation == "StartQuery" {
+            let groups = request.json().map(insights::groups_named).unwrap_or_default();
+            return groups.iter().map(|group| Access::new(action.clone(), of_group(group))).collect();
+        }
         let resource = match (group, request.json_str("resourceArn")) {
             (Some(group), _) => of_group(input::group_of_arn(group)),
             (None, Some(arn)) => arn.to_owned(),
@@ -134,6 +155,9 @@ impl Service for Logs {
                 "PutLogEvents" => self.change(context, &request, events::put).await,
                 "GetLogEvents" => self.query(context, &request, events::get).await,
                 "FilterLogEvents" => self.query(context, &request, filter::filter).await,
+                "StartQuery" | "GetQueryResults" | "StopQuery" | "DescribeQueries" => {
+                    self.insights(context, &request)
+                }
                 "CreateLogGroup" => self.change(context, &request, groups::create).await,
                 "DeleteLogGroup" => self.change(context, &request, groups::delete).await,
                 "DescribeLogGroups" => self.query(context, &request, groups::describe).await,
@@ -213,7 +237,7 @@ mod tests {
         let missing = json!({"logGroupName": "h"});
         let missing = call(&services, "DeleteLogGroup", missing).await.unwrap_err().to_string();
         assert_eq!(missing, "ResourceNotFoundException: The specified log group does not exist.");
-        let unsupported = call(&services, "StartQuery", json!({})).await.unwrap_err();
+        let unsupported = call(&services, "PutMetricFilter", json!({})).await.unwrap_err();
         assert_eq!(unsupported.status.as_u16(), 501);
     }
 
