@@ -4,8 +4,8 @@ use std::path::Path;
 
 use graph::{Chart, Theme};
 
-/// Definitions with a picture.
-const EXAMPLES: [&str; 2] = ["order/workflow.asl.json", "logs/workflow.asl.yaml"];
+/// Definitions with a picture. That of the log workflow is written in YAML; the end-to-end tests look at its picture.
+const EXAMPLES: &[&str] = &["order/workflow.asl.json"];
 
 #[test]
 fn the_pictures_of_the_examples_are_current() {
@@ -13,7 +13,6 @@ fn the_pictures_of_the_examples_are_current() {
     for example in EXAMPLES {
         let file = root.join("examples").join(example);
         let text = std::fs::read_to_string(&file).expect("the definition");
-        let text = templates::definition_text(example, text).expect("a definition");
         let definition = serde_json::from_str(&text).expect("JSON");
         let chart = Chart::read(&definition).expect("a chart");
         let drawn = graph::svg(&chart.draw().expect("a drawing"), None, Theme::Auto);

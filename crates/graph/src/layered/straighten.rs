@@ -15,11 +15,14 @@ const ROUNDS: usize = 4;
 /// What a bend costs, in pixels of a way sideways.
 const BEND: f64 = 60.0;
 
-/// A link between neighbouring ranks, and what a bend in it costs.
+/// A link between neighbouring ranks.
 struct Strand {
     upper: usize,
     lower: usize,
+    /// What a pixel sideways costs.
     weight: f64,
+    /// What a bend costs.
+    bend: f64,
 }
 
 /// Moves centres.
@@ -37,10 +40,14 @@ pub(super) fn straighten(input: &Input, layers: &Layers, x: &mut Vec<f64>) {
                 if by.abs() < 0.5 {
                     continue;
                 }
-                let trial = table.moved(x, table.block[moved], by);
-                let now = table.cost(&trial);
-                if now < cost - 0.5 {
-                    (*x, cost, better) = (trial, now, true);
+                // Alone, or with what hangs straight on it.
+                for all in [false, true] {
+                    let trial = table.moved(x, table.hanging(x, moved, fixed, all), by);
+                    let now = table.cost(&trial);
+                    if now < cost - 0.5 {
+                        (*x, cost, better) = (trial, now, true);
+                        break;
+                    }
                 }
             }
         }
@@ -71,9 +78,21 @@ impl<'a> Table<'a> {
                         block[*lower] = block[*upper];
                     }
                     let links = &layers.vertices[if is_bend(*lower) { *lower } else { *upper }].links;
-                    let to_end = links.first().is_some_and(|link| Some(input.links[*link].to) == input.last);
-                    let weight = if *lane == Lane::Flow && !to_end { 3.0 } else { 1.0 };
-                    strands.push(Strand { upper: *upper, lower: *lower, weight });
+                    let link = links.first().map(|link| &input.links[*link]);
+                    let rank = |node: usize| layers.vertices[node].rank;
+                    let to_end = link.is_some_and(|link| Some(link.to) == input.last);
+                    let long = link.is_some_and(|link| rank(link.to) > rank(link.from) + 2);
+                    // What catches stands aside where something else goes on, so it is never straight there.
+                    let aside = |others: &[(usize, Lane)]| others.iter().any(|(_, other)| *other != *lane);
+                    let aside = aside(&layers.down[*upper]) || aside(&layers.up[*lower]);
+                    let (weight, bend) = match lane {
+                        Lane::Flow if to_end && long => (0.5, BEND / 2.0),
+                        Lane::Flow if to_end => (1.0, BEND),
+                        Lane::Flow => (3.0, 5.0 * BEND),
+                        Lane::Catch if aside => (0.3, 0.0),
+                        Lane::Catch => (1.0, BEND),
+                    };
+                    strands.push(Strand { upper: *upper, lower: *lower, weight, bend });
                 }
             }
         }
@@ -91,7 +110,7 @@ impl<'a> Table<'a> {
     fn cost(&self, x: &[f64]) -> f64 {
         let of = |strand: &Strand| {
             let aside = (x[strand.upper] - x[strand.lower]).abs();
-            strand.weight * if aside < 0.5 { 0.0 } else { BEND + aside }
+            if aside < 0.5 { 0.0 } else { strand.bend + strand.weight * aside }
         };
         let (low, high) =
             self.layers.ranks.iter().flatten().fold((0.0_f64, 0.0_f64), |(low, high), vertex| {
@@ -99,14 +118,35 @@ impl<'a> Table<'a> {
                 (low.min(x[*vertex] - half), high.max(x[*vertex] + half))
             });
         // A wider drawing must be worth it.
-        self.strands.iter().map(of).sum::<f64>() + 2.0 * (high - low)
+        self.strands.iter().map(of).sum::<f64>() + 0.5 * (high - low)
     }
 
-    /// All centres after a block has moved and pushed others aside.
-    fn moved(&self, x: &[f64], block: usize, by: f64) -> Vec<f64> {
+    /// The block of a vertex; with `all`, those that straight lines join to it on the side away from `fixed`.
+    fn hanging(&self, x: &[f64], vertex: usize, fixed: usize, all: bool) -> Vec<usize> {
+        let mut blocks = vec![self.block[vertex]];
+        if !all {
+            return blocks;
+        }
+        let rank = |vertex: usize| self.layers.vertices[vertex].rank;
+        let down = rank(vertex) > rank(fixed);
+        let mut waiting = vec![vertex];
+        while let Some(vertex) = waiting.pop() {
+            let beyond = if down { &self.layers.down[vertex] } else { &self.layers.up[vertex] };
+            for (other, _) in beyond.iter().filter(|(other, _)| (x[*other] - x[vertex]).abs() < 0.5) {
+                if !blocks.contains(&self.block[*other]) {
+                    blocks.push(self.block[*other]);
+                }
+                waiting.push(*other);
+            }
+        }
+        blocks
+    }
+
+    /// All centres after blocks have moved and pushed others aside.
+    fn moved(&self, x: &[f64], blocks: Vec<usize>, by: f64) -> Vec<f64> {
         let before = x;
         let mut x = x.to_vec();
-        let mut waiting = vec![(block, by)];
+        let mut waiting: Vec<(usize, f64)> = blocks.into_iter().map(|block| (block, by)).collect();
         // Chains that cross may push each other for ever: then nothing moves.
         let mut steps = 4 * self.members.len();
         while let Some((block, by)) = waiting.pop() {
