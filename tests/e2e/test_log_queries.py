@@ -102,10 +102,10 @@ def test_what_tail_asks_for_is_answered_page_by_page(logged):
 
 
 @pytest.mark.parametrize("pattern, count", [
-    ("ERROR", 10), ("?ERROR ?WARN", 20), ("-ERROR", 20), ('{ $.level = "WARN" && $.ms > 100 }', 7),
-    ("{ $.user.id = 1 }", 15), ("{ $.nothing = 1 }", 0), ('"/p/1"', 1)])
+    ("ERROR", 10), ("?ERROR ?WARN", 20), ("-ERROR", 20), ('{ $.level = "WARN" && $.ms > 100 }', 6),
+    ("{ $.user.id = 1 }", 15), ("{ $.nothing = 1 }", 0), ('"/p/29"', 1)])
 def test_filter_patterns(logged, pattern, count):
-    done = aws(logged, "logs", "filter-log-events", "--log-group-name", GROUP, "--filter-pattern", pattern)
+    done = aws(logged, "logs", "filter-log-events", "--log-group-name", GROUP, f"--filter-pattern={pattern}")
     assert done.returncode == 0, done.stderr
     assert len(json.loads(done.stdout)["events"]) == count
 

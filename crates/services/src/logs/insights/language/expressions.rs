@@ -38,24 +38,14 @@ const COMPARISONS: [(&str, Operator); 7] = [
     (">", Operator::Greater),
 ];
 
-/// Units of `bin`, the longer ones first.
-const PERIODS: [(&str, i64); 16] = [
-    ("ms", 1),
-    ("msec", 1),
-    ("milliseconds", 1),
-    ("s", 1_000),
-    ("sec", 1_000),
-    ("seconds", 1_000),
-    ("m", 60_000),
-    ("min", 60_000),
-    ("minutes", 60_000),
-    ("h", 3_600_000),
-    ("hr", 3_600_000),
-    ("hours", 3_600_000),
-    ("d", 86_400_000),
-    ("days", 86_400_000),
-    ("w", 604_800_000),
-    ("weeks", 604_800_000),
+/// Units of periods, and their lengths in milliseconds.
+const PERIODS: [(&[&str], i64); 6] = [
+    (&["ms", "msec", "millisecond", "milliseconds"], 1),
+    (&["s", "sec", "second", "seconds"], 1_000),
+    (&["m", "min", "mins", "minute", "minutes"], 60_000),
+    (&["h", "hr", "hour", "hours"], 3_600_000),
+    (&["d", "day", "days"], 86_400_000),
+    (&["w", "week", "weeks"], 604_800_000),
 ];
 
 /// The parser's state.
@@ -265,9 +255,7 @@ impl Reader<'_> {
         let start = self.scanner.next_position();
         let number = self.scanner.number();
         let unit = self.scanner.word().unwrap_or_default().to_lowercase();
-        let known = PERIODS
-            .iter()
-            .find(|(name, _)| *name == unit || format!("{name}s") == unit || *name == format!("{unit}s"));
+        let known = PERIODS.iter().find(|(names, _)| names.contains(&unit.as_str()));
         match (number, known) {
             (Some(number), Some((_, length))) if number >= 1.0 && number < 1e6 => {
                 Ok((number * *length as f64) as i64)
