@@ -8,11 +8,14 @@ mod signature;
 
 use crate::configuration::{Enforce, ServicesConfig};
 use crate::environment::Environment;
+use crate::guard::{FromPage, PageVerdict, Pages};
 use crate::iam::Iam;
 use crate::registry;
+use crate::server::BODY_BYTES_MAX;
 use crate::storage::StorageError;
 use crate::wire::credential_scope::{CredentialScope, session_token};
 use crate::wire::render::Envelope;
+use crate::wire::stream::Sender;
 use crate::wire::route::{by_form, route};
 use crate::wire::{
     Access, CallContext, Decision, Form, INVOCATION_ID_HEADER, Principal, Protocol, Service, ServiceError,
@@ -122,6 +125,15 @@ impl Services {
         self.front.check(context, service, protocol, needed)
     }
 
+    /// Who decides, for the listener, about requests of web pages of other origins.
+    pub fn pages(&self) -> Pages {
+        let front = Arc::downgrade(&self.front);
+        Pages::new(move |parts| match front.upgrade() {
+            Some(front) => front.page(parts),
+            None => PageVerdict::Refused,
+        })
+    }
+
     /// Calls a service from inside the process, under the permission rules of `context`'s principal.
     pub async fn call(
         &self,
@@ -146,17 +158,33 @@ impl Front {
     }
 
     async fn answer(&self, caller: Option<CallContext>, request: Request<Bytes>) -> Response<Bytes> {
-        let (parts, body) = request.into_parts();
+        let (parts, mut body) = request.into_parts();
         let mut name = route(&parts);
-        // An unsigned form says in its body which service it means; only here the body is at hand.
-        if name.as_str() == "s3" && CredentialScope::read(&parts).is_none() {
+        let is_from_page = parts.extensions.get::<FromPage>().is_some();
+        // An unsigned form says in its body which service it means; only here the body is at hand. What a page sends was
+        // judged by its head, and stays with the service that judged it.
+        if name.as_str() == "s3" && !is_from_page && CredentialScope::read(&parts).is_none() {
             name = by_form(None, &body).unwrap_or(name);
+        }
+        // What is sent on is sent whole, so it is read here, within the bound of all whole bodies.
+        let mut unread = None;
+        if let Some(sender) = parts.extensions.get::<Sender>()
+            && self.environment.config().elsewhere.contains_key(name.as_str())
+        {
+            match sender.collect(BODY_BYTES_MAX).await {
+                Ok(Some(collected)) => body = collected,
+                Ok(None) => {}
+                Err(error) => unread = Some(error),
+            }
         }
         let request = ServiceRequest::from_http(&parts, body.clone()).of_service(name.as_str());
         let request_id = uuid::Uuid::new_v4().to_string();
         let service = self.services.get(name.as_str());
         let namespace = service.map_or("", |service| service.xml_namespace());
         let envelope = Envelope::of(name.as_str(), namespace, &request, &request_id);
+        if let Some(error) = unread {
+            return envelope.error(&error);
+        }
         let context =
             caller.map_or_else(|| self.context(name.as_str(), envelope.protocol, &parts, &body), Ok);
         let mut context = match context {
@@ -174,6 +202,14 @@ impl Front {
         match self.permitted(&context, service.as_ref(), request).await {
             Ok(response) => envelope.response(response),
             Err(error) => envelope.error(&error),
+        }
+    }
+
+    /// Only the service that a request is for can let a page in.
+    fn page(&self, parts: &Parts) -> PageVerdict {
+        match self.services.get(route(parts).as_str()) {
+            Some(service) => service.page(parts),
+            None => PageVerdict::Refused,
         }
     }
 
@@ -270,8 +306,12 @@ impl Front {
     }
 }
 
-/// Links in SNS's mails and messages bear a token instead of a signature.
+/// Links in SNS's mails and messages bear a token instead of a signature; a form for S3 bears its signature in its body,
+/// where S3 verifies it.
 fn is_open_to_all(service: &str, parts: &Parts) -> bool {
+    if service == "s3" && crate::s3::is_form_upload(parts) {
+        return true;
+    }
     let action = |query: &str| Form::parse(Some(query), &[]).get("Action").map(str::to_owned);
     let action = parts.uri.query().and_then(action);
     service == "sns"

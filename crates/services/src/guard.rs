@@ -1,17 +1,53 @@
 //! The guard against drive-by calls. The server runs uploaded code, so a web page that a browser shows on this machine
 //! must not be able to reach it: neither from another origin, nor by a host name rebound to a local address.
 //!
-//! It looks at `Host`, `Origin` and `Sec-Fetch-Site`, which pages cannot forge. It does not authenticate anyone.
+//! It looks at `Host`, `Origin` and `Sec-Fetch-Site`, which pages cannot forge. It does not authenticate anyone. The one
+//! exception is asked for by name: a page whose origin is in the CORS configuration of an S3 bucket (see [`Pages`]).
 
 use bytes::Bytes;
 use http::request::Parts;
-use http::{HeaderValue, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use std::fmt;
 use std::net::IpAddr;
+use std::sync::Arc;
 
-/// The names under which the server may be addressed.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+/// The names under which the server may be addressed, and who decides about pages of other origins.
+#[derive(Debug, Clone, Default)]
 pub struct AllowedHosts {
     names: Vec<String>,
+    pages: Option<Pages>,
+}
+
+/// What becomes of a request that a page of another origin makes.
+#[derive(Debug)]
+pub enum PageVerdict {
+    /// The guard refuses it.
+    Refused,
+    /// This is the answer: a preflight, allowed or not.
+    Answered(Box<Response<Bytes>>),
+    /// It may pass; the answer gets these headers, so that the browser shows it to the page.
+    Passes(HeaderMap),
+}
+
+/// Marks a request that passed as that of a page of another origin, so that no other service answers it.
+#[derive(Debug, Clone, Copy)]
+pub struct FromPage;
+
+/// Decides about requests of pages of other origins, by the request's head. Without one all are refused.
+#[derive(Clone)]
+pub struct Pages(Arc<dyn Fn(&Parts) -> PageVerdict + Send + Sync>);
+
+impl Pages {
+    /// Pages as `judge` decides.
+    pub fn new(judge: impl Fn(&Parts) -> PageVerdict + Send + Sync + 'static) -> Self {
+        Self(Arc::new(judge))
+    }
+}
+
+impl fmt::Debug for Pages {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Pages")
+    }
 }
 
 impl AllowedHosts {
@@ -26,6 +62,13 @@ impl AllowedHosts {
     #[must_use]
     pub fn with(mut self, name: &str) -> Self {
         self.names.push(name.trim_matches(['[', ']']).to_ascii_lowercase());
+        self
+    }
+
+    /// Lets somebody decide about pages of other origins.
+    #[must_use]
+    pub fn with_pages(mut self, pages: Pages) -> Self {
+        self.pages = Some(pages);
         self
     }
 
@@ -46,8 +89,22 @@ impl AllowedHosts {
     }
 }
 
-/// Lets the request pass, or says with which answer it is refused.
-pub fn guard(parts: &Parts, allowed: &AllowedHosts) -> Result<(), Box<Response<Bytes>>> {
+/// Lets the request pass, or says with which answer it is refused. If it comes from a page that may see the answer, these
+/// are the answer's further headers.
+pub fn guard(parts: &Parts, allowed: &AllowedHosts) -> Result<Option<HeaderMap>, Box<Response<Bytes>>> {
+    let host = known_host(parts, allowed)?;
+    let Err(refused) = own_page(parts, host) else { return Ok(None) };
+    // A page is known by its origin. Links and pictures do not tell theirs.
+    let judge = allowed.pages.as_ref().filter(|_| parts.headers.contains_key(header::ORIGIN));
+    match judge.map_or(PageVerdict::Refused, |pages| (pages.0)(parts)) {
+        PageVerdict::Refused => Err(refused),
+        PageVerdict::Answered(answer) => Err(answer),
+        PageVerdict::Passes(headers) => Ok(Some(headers)),
+    }
+}
+
+/// The name under which the server is addressed, if it is one of ours.
+fn known_host<'a>(parts: &'a Parts, allowed: &AllowedHosts) -> Result<&'a str, Box<Response<Bytes>>> {
     let text = |name: &str| parts.headers.get(name).map(|value| value.to_str().unwrap_or("?"));
     let host =
         text(header::HOST.as_str()).or_else(|| parts.uri.authority().map(|authority| authority.as_str()));
@@ -64,6 +121,12 @@ pub fn guard(parts: &Parts, allowed: &AllowedHosts) -> Result<(), Box<Response<B
             return Err(refusal(&format!("the host name \"{name}\" is not one this server answers to")));
         }
     }
+    Ok(host)
+}
+
+/// Whether no page, or one of our own, makes the request.
+fn own_page(parts: &Parts, host: &str) -> Result<(), Box<Response<Bytes>>> {
+    let text = |name: &str| parts.headers.get(name).map(|value| value.to_str().unwrap_or("?"));
     if let Some(origin) = text(header::ORIGIN.as_str())
         && !is_same_origin(origin, host)
     {
@@ -149,6 +212,32 @@ mod tests {
         }
         assert!(!passes(&[]));
         assert!(!passes(&[("host", "localhost"), ("host", "evil.example")]));
+    }
+
+    #[test]
+    fn a_foreign_page_passes_only_as_the_judge_says_and_never_by_an_unknown_host() {
+        let judge = Pages::new(|parts| match parts.uri.path() {
+            "/preflight" => PageVerdict::Answered(Box::new(Response::new(Bytes::from_static(b"yes")))),
+            "/allowed" => PageVerdict::Passes(HeaderMap::new()),
+            _ => PageVerdict::Refused,
+        });
+        let allowed = AllowedHosts::loopback().with_pages(judge);
+        let outcome = |host: &str, path: &str, page: (&str, &str)| {
+            let request = Request::get(path).header("host", host).header(page.0, page.1).body(()).unwrap();
+            match guard(&request.into_parts().0, &allowed) {
+                Ok(None) => "own",
+                Ok(Some(_)) => "page",
+                Err(answer) if answer.status() == 200 => "answered",
+                Err(_) => "refused",
+            }
+        };
+        let foreign = ("origin", "https://app.example");
+        assert_eq!(outcome("localhost", "/allowed", foreign), "page");
+        assert_eq!(outcome("localhost", "/preflight", foreign), "answered");
+        assert_eq!(outcome("localhost", "/other", foreign), "refused");
+        assert_eq!(outcome("evil.example", "/allowed", foreign), "refused");
+        assert_eq!(outcome("localhost", "/allowed", ("sec-fetch-site", "cross-site")), "refused");
+        assert_eq!(outcome("localhost", "/allowed", ("origin", "http://localhost")), "own");
     }
 
     #[test]

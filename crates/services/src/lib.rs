@@ -44,6 +44,6 @@ pub mod wire;
 pub use configuration::{AccessKey, EcsMode, Enforce, ServicesConfig, Smtp};
 pub use environment::{Clock, Environment, SystemClock};
 pub use front::{Elsewhere, OpenError, Services, Unreachable};
-pub use guard::{AllowedHosts, guard};
+pub use guard::{AllowedHosts, FromPage, guard};
 pub use registry::Compute;
 pub use wire::route::{ServiceName, route};

@@ -1,9 +1,15 @@
-//! The HTTP listener: reads bounded requests, passes them by the guard, and hands them to a function. It knows nothing of
-//! AWS. When told to stop it accepts nothing more, lets running answers finish for a while, and ends.
+//! The HTTP listener: passes requests by the guard, reads them within a bound, and hands them to a function. Of AWS it
+//! knows that objects of S3 are larger than that bound: their bodies are left to the service, which reads them in pieces,
+//! and answers may be made while they are sent. When told to stop it accepts nothing more, lets running answers finish for
+//! a while, and ends.
 
-use crate::guard::{AllowedHosts, guard};
+use crate::guard::{AllowedHosts, FromPage, guard};
+use crate::wire::route;
+use crate::wire::stream::{Outgoing, Sender};
 use bytes::Bytes;
-use http::{HeaderValue, Request, Response, StatusCode, header};
+use http::request::Parts;
+use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -20,6 +26,10 @@ use tokio::task::JoinSet;
 
 /// Lambda's quota for a request with a zipped function, the largest of all requests.
 pub const BODY_BYTES_MAX: usize = 70 * 1024 * 1024;
+/// A body for S3 that is larger than this is read by the service itself, in pieces.
+const WHOLE_BYTES_MAX: u64 = 1024 * 1024;
+/// As much of a body that the service did not want is read, so that the client sees the answer and not a broken pipe.
+const DRAINED_BYTES_MAX: u64 = 64 * 1024 * 1024;
 /// Connections served at a time; further ones wait in the listener's backlog.
 const CONNECTIONS_MAX: usize = 4096;
 /// A client that does not send its head in this time is dropped.
@@ -95,7 +105,7 @@ async fn serve_connection<H, F>(
     let service = service_fn(move |request: Request<Incoming>| {
         let allowed = allowed.clone();
         let handler = handler.clone();
-        async move { Ok::<_, Infallible>(answer(request, peer, &allowed, handler).await.map(Full::new)) }
+        async move { Ok::<_, Infallible>(answer(request, peer, &allowed, handler).await) }
     });
     let mut http = hyper::server::conn::http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(HEAD_WAIT);
@@ -108,41 +118,93 @@ async fn serve_connection<H, F>(
     let _ = connection.await;
 }
 
+type AnswerBody = UnsyncBoxBody<Bytes, std::io::Error>;
+
 async fn answer<H, F>(
     request: Request<Incoming>,
     peer: SocketAddr,
     allowed: &AllowedHosts,
     handler: H,
-) -> Response<Bytes>
+) -> Response<AnswerBody>
 where
     H: Fn(Request<Bytes>, SocketAddr) -> F,
     F: Future<Output = Response<Bytes>>,
 {
     let (mut parts, body) = request.into_parts();
-    if let Err(refusal) = guard(&parts, allowed) {
-        return *refusal;
+    let page = match guard(&parts, allowed) {
+        Ok(page) => page,
+        Err(refusal) => return whole(*refusal),
+    };
+    if page.is_some() {
+        parts.extensions.insert(FromPage);
     }
+    parts.extensions.insert(peer.ip());
+    let mut answer = if is_left_to_service(&parts) {
+        let sender = Sender::new(Some(body));
+        // Who expects to be told to go on has sent nothing yet, and need not.
+        let is_sending = !parts.headers.contains_key(header::EXPECT);
+        parts.extensions.insert(sender.clone());
+        let answer = handler(Request::from_parts(parts, Bytes::new()), peer).await;
+        if is_sending {
+            sender.drain(DRAINED_BYTES_MAX).await;
+        }
+        answer
+    } else {
+        match read(&parts, body).await {
+            Ok(body) => {
+                parts.extensions.insert(Sender::new(None));
+                handler(Request::from_parts(parts, body), peer).await
+            }
+            Err(refusal) => *refusal,
+        }
+    };
+    answer.headers_mut().extend(page.into_iter().flatten());
+    whole(answer)
+}
+
+/// Whether S3 is sent an object that is large, or does not say how large.
+fn is_left_to_service(parts: &Parts) -> bool {
+    let length = parts.headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
+    let length: Option<u64> = length.and_then(|text| text.parse().ok());
+    let is_large = match length {
+        Some(length) => length > WHOLE_BYTES_MAX,
+        None => parts.headers.contains_key(header::TRANSFER_ENCODING),
+    };
+    // Of what is posted only forms hold files. The documents are read whole: permissions are evaluated from them.
+    let content_type = parts.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let is_form = content_type
+        .is_some_and(|text| text.trim_start().to_ascii_lowercase().starts_with("multipart/form-data"));
+    let may_be_object = parts.method == Method::PUT || (parts.method == Method::POST && is_form);
+    is_large && may_be_object && route::route(parts).as_str() == "s3"
+}
+
+/// The answer in the form that the connection takes, be it whole or made while it is sent.
+fn whole(mut answer: Response<Bytes>) -> Response<AnswerBody> {
+    let streamed = answer.extensions_mut().remove::<Outgoing>().and_then(|body| body.take());
+    answer.map(|bytes| {
+        streamed.unwrap_or_else(|| UnsyncBoxBody::new(Full::new(bytes).map_err(|never| match never {})))
+    })
+}
+
+/// Reads a body within the bound.
+async fn read(parts: &Parts, body: Incoming) -> Result<Bytes, Box<Response<Bytes>>> {
     let announced = parts.headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
     if announced.and_then(|length| length.parse().ok()).is_some_and(|length: usize| length > BODY_BYTES_MAX) {
-        return too_large();
+        return Err(Box::new(too_large()));
     }
     let collected = Limited::new(body, BODY_BYTES_MAX).collect();
     let Ok(collected) = tokio::time::timeout(BODY_WAIT, collected).await else {
-        return refusal(
-            StatusCode::REQUEST_TIMEOUT,
-            "RequestTimeout",
-            "The request body did not arrive in time.",
-        );
+        let message = "The request body did not arrive in time.";
+        return Err(Box::new(refusal(StatusCode::REQUEST_TIMEOUT, "RequestTimeout", message)));
     };
-    let body = match collected {
-        Ok(collected) => collected.to_bytes(),
-        Err(error) if error.is::<http_body_util::LengthLimitError>() => return too_large(),
+    match collected {
+        Ok(collected) => Ok(collected.to_bytes()),
+        Err(error) if error.is::<http_body_util::LengthLimitError>() => Err(Box::new(too_large())),
         Err(_) => {
-            return refusal(StatusCode::BAD_REQUEST, "IncompleteBody", "The request body ended too early.");
+            let message = "The request body ended too early.";
+            Err(Box::new(refusal(StatusCode::BAD_REQUEST, "IncompleteBody", message)))
         }
-    };
-    parts.extensions.insert(peer.ip());
-    handler(Request::from_parts(parts, body), peer).await
+    }
 }
 
 fn too_large() -> Response<Bytes> {

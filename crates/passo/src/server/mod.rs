@@ -25,7 +25,7 @@ use bytes::Bytes;
 use clock::{ClockError, MovableClock};
 use integrations::{Catalog, Integrations};
 use runtime::{Compilers, Runtime, RuntimeConfig, RuntimeParts};
-use services::{AllowedHosts, Services};
+use services::{AllowedHosts, FromPage, Services};
 use store::{SqliteOptions, SqliteStore};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -181,17 +181,22 @@ fn listen(
         // An error means that the server is gone, which is a reason to stop, too.
         let _ = stopping.wait_for(|stop| *stop).await;
     };
+    let pages = front.services.pages();
     let handler = move |request: http::Request<Bytes>, peer: SocketAddr| {
         let front = front.clone();
         async move { front.handle(request, peer).await }
     };
     let allowed = CONTAINER_HOSTS.iter().fold(AllowedHosts::loopback(), |allowed, name| allowed.with(name));
-    services::server::serve(listener, allowed, handler, stop)
+    services::server::serve(listener, allowed.with_pages(pages), handler, stop)
 }
 
 impl Front {
     async fn handle(&self, mut request: http::Request<Bytes>, peer: SocketAddr) -> http::Response<Bytes> {
         request.extensions_mut().insert(peer.ip());
+        // A web page was let in by a bucket of S3, and gets no further.
+        if request.extensions().get::<FromPage>().is_some() {
+            return self.services.handle(request).await;
+        }
         if let Some(answer) = self.about.answer(&request, || !*self.stopping.borrow()).await {
             return answer;
         }

@@ -11,6 +11,9 @@ use crate::wire::{Access, ServiceRequest};
 /// Condition keys that are query parameters of the listings.
 const LIST_KEYS: [&str; 3] = ["prefix", "delimiter", "max-keys"];
 
+/// Condition keys that are headers of what writes.
+const PUT_KEYS: [&str; 3] = ["x-amz-acl", "x-amz-server-side-encryption", "x-amz-storage-class"];
+
 pub(super) fn needed(operation: Operation, address: &Address, request: &ServiceRequest) -> Vec<Access> {
     let bucket = format!("arn:aws:s3:::{}", address.bucket);
     let object = format!("{bucket}/{}", address.key);
@@ -29,12 +32,22 @@ pub(super) fn needed(operation: Operation, address: &Address, request: &ServiceR
         Operation::GetBucketPolicy => on_bucket("GetBucketPolicy"),
         Operation::PutBucketPolicy => on_bucket("PutBucketPolicy"),
         Operation::DeleteBucketPolicy => on_bucket("DeleteBucketPolicy"),
+        Operation::GetBucketPolicyStatus => on_bucket("GetBucketPolicyStatus"),
+        Operation::GetBucketAcl => on_bucket("GetBucketAcl"),
+        Operation::PutBucketAcl => on_bucket("PutBucketAcl"),
+        Operation::GetConfiguration(kind) => on_bucket(kind.actions.0),
+        Operation::PutConfiguration(kind) | Operation::DeleteConfiguration(kind) => on_bucket(kind.actions.1),
         Operation::GetUnsetSetting(unset) => on_bucket(unset.action),
         Operation::ListObjects | Operation::ListObjectsV2 => vec![listing("ListBucket", &bucket, request)],
         Operation::ListObjectVersions => vec![listing("ListBucketVersions", &bucket, request)],
         Operation::ListMultipartUploads => on_bucket("ListBucketMultipartUploads"),
         Operation::DeleteObjects => deletions(&bucket, request),
         Operation::GetObject | Operation::HeadObject => on_object("GetObject"),
+        Operation::GetObjectAttributes => {
+            on_object("GetObject").into_iter().chain(on_object("GetObjectAttributes")).collect()
+        }
+        Operation::GetObjectAcl => on_object("GetObjectAcl"),
+        Operation::PutObjectAcl => on_object("PutObjectAcl"),
         Operation::DeleteObject => on_object("DeleteObject"),
         Operation::GetObjectTagging => on_object("GetObjectTagging"),
         Operation::PutObjectTagging => on_object("PutObjectTagging"),
@@ -48,8 +61,8 @@ pub(super) fn needed(operation: Operation, address: &Address, request: &ServiceR
         }
         Operation::AbortMultipartUpload => on_object("AbortMultipartUpload"),
         Operation::ListParts => on_object("ListMultipartUploadParts"),
-        // Refused whoever asks.
-        Operation::NotImplemented(_) => Vec::new(),
+        // Refused whoever asks; and a form says only in its body who sends it, so the operation itself looks.
+        Operation::NotImplemented(_) | Operation::PostObject => Vec::new(),
     }
 }
 
@@ -72,8 +85,11 @@ fn listing(action: &str, bucket: &str, request: &ServiceRequest) -> Access {
         .fold(access, |access, (key, value)| access.with_condition(key, value))
 }
 
-fn put(object: String, request: &ServiceRequest) -> Vec<Access> {
-    let mut needed = vec![Access::new("s3:PutObject", object.clone())];
+pub(super) fn put(object: String, request: &ServiceRequest) -> Vec<Access> {
+    let access = Access::new("s3:PutObject", object.clone());
+    let given = PUT_KEYS.iter().filter_map(|key| Some((key, request.header(key)?)));
+    let mut needed =
+        vec![given.fold(access, |access, (key, value)| access.with_condition(format!("s3:{key}"), value))];
     if request.headers.contains_key("x-amz-tagging") {
         needed.push(Access::new("s3:PutObjectTagging", object));
     }

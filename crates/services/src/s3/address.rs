@@ -6,7 +6,7 @@ use http::header;
 use percent_encoding::percent_decode_str;
 
 /// S3's bound on a key in bytes.
-const KEY_BYTES_MAX: usize = 1024;
+pub(super) const KEY_BYTES_MAX: usize = 1024;
 
 /// What a request is addressed to. Both are empty for the service itself.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

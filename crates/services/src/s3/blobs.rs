@@ -1,19 +1,21 @@
 //! Objects' bytes, each in a file of its own that is never changed: `s3/<two digits>/<id>`.
 //!
-//! Invariant: when [`Blobs::write`] or [`Blobs::link`] answers, file and name survive a power cut. A file is written
-//! under another name first, so a name without suffix is always whole. A file that no row names (a crash between file
-//! and row, or between row and removal) is removed by [`Blobs::sweep`] when the service is opened.
-//!
-//! Bodies are held in memory: the listener bounds them. It does not stream.
+//! Invariant: when [`NewFile::finish`] or [`Blobs::link`] answers, file and name survive a power cut: the bytes are
+//! synced under another name, the file is renamed, its directory is synced; only then does a row name it, in a
+//! transaction that is synced before the caller is answered. So a name without suffix is always whole, and an object is
+//! seen whole or not at all. A file that no row names (a crash between file and row, or between row and removal) is
+//! removed by [`Blobs::sweep`] when the service is opened. A file that is being read is removed when the reader is done.
 
+use super::expected::{Computed, Digests};
 use crate::storage::{StorageError, create_directory};
 use crate::wire::ServiceError;
 use bytes::Bytes;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// A file on its way; anything so named was not acknowledged.
 const UNFINISHED: &str = ".unfinished";
@@ -31,6 +33,72 @@ pub(super) struct Segment {
 #[derive(Debug, Clone)]
 pub(super) struct Blobs {
     directory: Arc<Path>,
+    in_use: Arc<Mutex<InUse>>,
+}
+
+/// Files that are being read, and those among them that wait to be removed.
+#[derive(Debug, Default)]
+struct InUse {
+    readers: BTreeMap<String, usize>,
+    released: BTreeSet<String>,
+}
+
+/// Keeps files from being removed while they are read.
+#[derive(Debug)]
+pub(super) struct Lease {
+    blobs: Blobs,
+    names: Vec<String>,
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        let mut in_use = self.blobs.in_use();
+        for name in &self.names {
+            let Some(readers) = in_use.readers.get_mut(name) else { continue };
+            *readers -= 1;
+            if *readers == 0 {
+                in_use.readers.remove(name);
+                if in_use.released.remove(name) {
+                    remove_logged(&self.blobs.path(name));
+                }
+            }
+        }
+    }
+}
+
+/// A file that is being written. Dropped before it is finished, it leaves nothing.
+#[derive(Debug)]
+pub(super) struct NewFile {
+    path: PathBuf,
+    unfinished: PathBuf,
+    name: String,
+    file: File,
+    size: u64,
+    is_finished: bool,
+}
+
+impl NewFile {
+    pub fn write(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        self.size += bytes.len() as u64;
+        self.file.write_all(bytes)
+    }
+
+    /// Gives the file its name. The order of syncs is the module's invariant.
+    pub fn finish(mut self) -> std::io::Result<Segment> {
+        self.file.sync_all()?;
+        std::fs::rename(&self.unfinished, &self.path)?;
+        self.is_finished = true;
+        sync_directory_of(&self.path)?;
+        Ok(Segment { blob: self.name.clone(), size: self.size })
+    }
+}
+
+impl Drop for NewFile {
+    fn drop(&mut self) {
+        if !self.is_finished {
+            remove_logged(&self.unfinished);
+        }
+    }
 }
 
 /// Why bytes cannot be read.
@@ -51,14 +119,74 @@ impl From<std::io::Error> for ReadError {
 impl Blobs {
     pub fn open(directory: &Path) -> Result<Self, StorageError> {
         create_directory(directory)?;
-        Ok(Self { directory: directory.into() })
+        Ok(Self { directory: directory.into(), in_use: Arc::default() })
     }
 
     /// Writes bytes to a new file.
     pub async fn write(&self, bytes: Bytes) -> Result<Segment, ServiceError> {
-        let (blobs, size) = (self.clone(), bytes.len() as u64);
-        let blob = in_background(move || blobs.create(|path| write_new(path, &bytes))).await?;
-        Ok(Segment { blob, size })
+        let blobs = self.clone();
+        in_background(move || {
+            let mut file = blobs.begin()?;
+            file.write(&bytes)?;
+            file.finish()
+        })
+        .await
+    }
+
+    /// Begins a new file.
+    pub fn begin(&self) -> std::io::Result<NewFile> {
+        let (name, path) = self.new_path()?;
+        let unfinished = path.with_extension(&UNFINISHED[1..]);
+        let file = OpenOptions::new().write(true).create_new(true).open(&unfinished)?;
+        Ok(NewFile { path, unfinished, name, file, size: 0, is_finished: false })
+    }
+
+    /// Copies a range of what the segments hold to a new file, and computes digests of it.
+    pub async fn copy(
+        &self,
+        segments: Vec<Segment>,
+        range: Range<u64>,
+        mut digests: Digests,
+    ) -> Result<Result<(Segment, Computed), ReadError>, ServiceError> {
+        let blobs = self.clone();
+        in_background(move || {
+            let mut file = blobs.begin()?;
+            let copied = blobs.each_chunk(&segments, range, |bytes| {
+                digests.update(bytes);
+                file.write(bytes)
+            });
+            match copied {
+                Ok(()) => Ok(Ok((file.finish()?, digests.finish()))),
+                Err(error) => Ok(Err(error)),
+            }
+        })
+        .await
+    }
+
+    /// Keeps these files until the lease is dropped, unless they are on their way out already.
+    pub fn lease(&self, segments: &[Segment]) -> Result<Lease, ReadError> {
+        let mut in_use = self.in_use();
+        if segments.iter().any(|segment| in_use.released.contains(&segment.blob)) {
+            return Err(ReadError::Gone);
+        }
+        let names: Vec<String> = segments.iter().map(|segment| segment.blob.clone()).collect();
+        names.iter().for_each(|name| *in_use.readers.entry(name.clone()).or_default() += 1);
+        drop(in_use);
+        let lease = Lease { blobs: self.clone(), names };
+        // Files are removed together, so the first one speaks for all.
+        match segments.first().is_none_or(|segment| self.path(&segment.blob).exists()) {
+            true => Ok(lease),
+            false => Err(ReadError::Gone),
+        }
+    }
+
+    /// Opens a file that a lease keeps.
+    pub fn file(&self, segment: &Segment) -> std::io::Result<File> {
+        File::open(self.path(&segment.blob))
+    }
+
+    fn in_use(&self) -> MutexGuard<'_, InUse> {
+        self.in_use.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Gives the same bytes a second name, for copies.
@@ -70,7 +198,9 @@ impl Blobs {
         in_background(move || {
             let link = |segment: &Segment| -> Result<Segment, ReadError> {
                 let from = blobs.path(&segment.blob);
-                let blob = blobs.create(|path| std::fs::hard_link(&from, path)).map_err(ReadError::from)?;
+                let (blob, path) = blobs.new_path()?;
+                std::fs::hard_link(&from, &path)?;
+                sync_directory_of(&path)?;
                 Ok(Segment { blob, size: segment.size })
             };
             Ok(segments.iter().map(link).collect())
@@ -88,31 +218,20 @@ impl Blobs {
         in_background(move || Ok(blobs.read_now(&segments, range))).await
     }
 
-    /// Shows every byte of the segments, in order, to `look`.
-    pub async fn look<T: Send + 'static>(
+    /// Shows every byte of the segments to the digests.
+    pub async fn digest(
         &self,
         segments: Vec<Segment>,
-        mut state: T,
-        look: impl Fn(&mut T, &[u8]) + Send + 'static,
-    ) -> Result<Result<T, ReadError>, ServiceError> {
+        mut digests: Digests,
+    ) -> Result<Result<Computed, ReadError>, ServiceError> {
         let blobs = self.clone();
         in_background(move || {
-            let mut run = || -> Result<(), ReadError> {
-                let mut buffer = vec![0; CHUNK_BYTES];
-                for segment in &segments {
-                    let mut file = File::open(blobs.path(&segment.blob))?;
-                    loop {
-                        let length = file.read(&mut buffer)?;
-                        if length == 0 {
-                            break;
-                        }
-                        look(&mut state, &buffer[..length]);
-                    }
-                }
+            let size = segments.iter().map(|segment| segment.size).sum();
+            let seen = blobs.each_chunk(&segments, 0..size, |bytes| {
+                digests.update(bytes);
                 Ok(())
-            };
-            let seen = run();
-            Ok(seen.map(|()| state))
+            });
+            Ok(seen.map(|()| digests.finish()))
         })
         .await
     }
@@ -124,7 +243,15 @@ impl Blobs {
         }
         let blobs = self.clone();
         let removed = in_background(move || {
-            names.iter().for_each(|name| remove_logged(&blobs.path(name)));
+            // Under the lock, so that a reader finds all of an object's files or none.
+            let mut in_use = blobs.in_use();
+            for name in names {
+                if in_use.readers.contains_key(&name) {
+                    in_use.released.insert(name);
+                } else {
+                    remove_logged(&blobs.path(&name));
+                }
+            }
             Ok(())
         });
         // A failure to start is logged where it arises, and the sweep comes anyway.
@@ -154,47 +281,63 @@ impl Blobs {
         self.directory.join(&name[..2.min(name.len())]).join(name)
     }
 
-    fn create(&self, fill: impl FnOnce(&Path) -> std::io::Result<()>) -> std::io::Result<String> {
+    fn new_path(&self) -> std::io::Result<(String, PathBuf)> {
         let name = uuid::Uuid::new_v4().simple().to_string();
         let path = self.path(&name);
-        let shard = path.parent().unwrap_or(&self.directory);
-        create_directory(shard).map_err(std::io::Error::other)?;
-        let unfinished = path.with_extension(&UNFINISHED[1..]);
-        let filled = fill(&unfinished)
-            .and_then(|()| std::fs::rename(&unfinished, &path))
-            .and_then(|()| File::open(shard)?.sync_all());
-        if let Err(error) = filled {
-            let _ = std::fs::remove_file(&unfinished);
-            return Err(error);
+        create_directory(path.parent().unwrap_or(&self.directory)).map_err(std::io::Error::other)?;
+        Ok((name, path))
+    }
+
+    /// Shows `look` a range of what the segments hold, in order, a chunk at a time.
+    fn each_chunk(
+        &self,
+        segments: &[Segment],
+        range: Range<u64>,
+        mut look: impl FnMut(&[u8]) -> std::io::Result<()>,
+    ) -> Result<(), ReadError> {
+        let mut buffer = vec![0; CHUNK_BYTES];
+        for (segment, part) in parts_of(segments, range) {
+            let mut file = self.file(segment)?;
+            file.seek(SeekFrom::Start(part.start))?;
+            let mut left = part.end - part.start;
+            while left > 0 {
+                let wanted = usize::try_from(left).unwrap_or(usize::MAX).min(CHUNK_BYTES);
+                file.read_exact(&mut buffer[..wanted])?;
+                look(&buffer[..wanted]).map_err(ReadError::Failed)?;
+                left -= wanted as u64;
+            }
         }
-        Ok(name)
+        Ok(())
     }
 
     fn read_now(&self, segments: &[Segment], range: Range<u64>) -> Result<Bytes, ReadError> {
         let length = usize::try_from(range.end.saturating_sub(range.start)).unwrap_or_default();
         let mut bytes = Vec::with_capacity(length);
-        let mut begin = 0;
-        for segment in segments {
-            let end = begin + segment.size;
-            let (from, to) = (range.start.max(begin), range.end.min(end));
-            if from < to {
-                let mut file = File::open(self.path(&segment.blob))?;
-                file.seek(SeekFrom::Start(from - begin))?;
-                let read = file.take(to - from).read_to_end(&mut bytes)?;
-                if read as u64 != to - from {
-                    return Err(ReadError::Failed(ErrorKind::UnexpectedEof.into()));
-                }
-            }
-            begin = end;
-        }
+        self.each_chunk(segments, range, |chunk| {
+            bytes.extend_from_slice(chunk);
+            Ok(())
+        })?;
         Ok(Bytes::from(bytes))
     }
 }
 
-fn write_new(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let mut file = OpenOptions::new().write(true).create_new(true).open(path)?;
-    file.write_all(bytes)?;
-    file.sync_all()
+/// The segments that hold bytes of a range, each with the part of it that does.
+pub(super) fn parts_of(
+    segments: &[Segment],
+    range: Range<u64>,
+) -> impl Iterator<Item = (&Segment, Range<u64>)> {
+    let mut begin = 0;
+    segments.iter().filter_map(move |segment| {
+        let end = begin + segment.size;
+        let part = range.start.max(begin)..range.end.min(end);
+        let inside = part.start.saturating_sub(begin)..part.end.saturating_sub(begin);
+        begin = end;
+        (part.start < part.end).then_some((segment, inside))
+    })
+}
+
+fn sync_directory_of(path: &Path) -> std::io::Result<()> {
+    path.parent().map_or(Ok(()), |directory| File::open(directory)?.sync_all())
 }
 
 fn remove_logged(path: &Path) {
@@ -206,7 +349,7 @@ fn remove_logged(path: &Path) {
     }
 }
 
-async fn in_background<T: Send + 'static>(
+pub(super) async fn in_background<T: Send + 'static>(
     work: impl FnOnce() -> std::io::Result<T> + Send + 'static,
 ) -> Result<T, ServiceError> {
     let done = tokio::task::spawn_blocking(work).await.map_err(ServiceError::internal)?;

@@ -10,6 +10,7 @@ use super::versions::{Bucket, Versioning, find_bucket};
 use super::{Call, S3, owner, tags};
 use crate::wire::{ServiceError, ServiceResponse, Xml};
 use rusqlite::{Connection, OptionalExtension, params};
+use serde_json::Value;
 
 /// Where a bucket goes if nobody says, and where making it twice is no error.
 const FIRST_REGION: &str = "us-east-1";
@@ -60,7 +61,7 @@ impl S3 {
             let error = ServiceError::client("InvalidBucketName", "The specified bucket is not valid.");
             return Err(error.with_field("BucketName", name));
         }
-        let body = call.payload()?.bytes;
+        let body = call.document()?;
         let configuration = if body.is_empty() {
             Element::default()
         } else {
@@ -142,7 +143,7 @@ impl S3 {
     }
 
     pub(super) async fn put_bucket_versioning(&self, call: &Call) -> Result<ServiceResponse, ServiceError> {
-        let configuration = Element::parse(&call.payload()?.bytes, "VersioningConfiguration")?;
+        let configuration = Element::parse(&call.document()?, "VersioningConfiguration")?;
         if configuration.text_of("MfaDelete").is_some_and(|mfa| mfa != "Disabled") {
             return Err(errors::not_implemented("PutBucketVersioning with MfaDelete"));
         }
@@ -159,15 +160,34 @@ impl S3 {
 
     pub(super) fn get_bucket_policy(&self, call: &Call) -> Result<ServiceResponse, ServiceError> {
         let bucket = self.bucket(call)?;
-        let policy = self.policy_text(&call.account, &bucket.name)?.ok_or_else(|| {
-            ServiceError::new(404, "NoSuchBucketPolicy", "The bucket policy does not exist")
-                .with_field("BucketName", bucket.name.as_str())
-        })?;
+        let policy =
+            self.policy_text(&call.account, &bucket.name)?.ok_or_else(|| no_such_policy(&bucket.name))?;
         Ok(ServiceResponse::bytes(policy).with_header("content-type", "application/json"))
     }
 
+    /// Whether the policy lets everyone in: a statement that allows all principals, without a condition.
+    pub(super) fn get_bucket_policy_status(&self, call: &Call) -> Result<ServiceResponse, ServiceError> {
+        let bucket = self.bucket(call)?;
+        let policy = self.policy(&call.account, &bucket.name).ok_or_else(|| no_such_policy(&bucket.name))?;
+        let is_all = |principal: &Value| match principal {
+            Value::String(text) => text == "*",
+            Value::Object(_) => [&principal["AWS"], &principal["AWS"][0]].iter().any(|name| **name == "*"),
+            _ => false,
+        };
+        let is_open = |statement: &Value| {
+            statement["Effect"] == "Allow"
+                && is_all(&statement["Principal"])
+                && statement.get("Condition").is_none()
+        };
+        let is_public = match &policy["Statement"] {
+            Value::Array(statements) => statements.iter().any(is_open),
+            statement => is_open(statement),
+        };
+        Ok(document("PolicyStatus", vec![Xml::text("IsPublic", is_public)]))
+    }
+
     pub(super) async fn put_bucket_policy(&self, call: &Call) -> Result<ServiceResponse, ServiceError> {
-        let body = call.payload()?.bytes;
+        let body = call.document()?;
         let policy: Option<serde_json::Value> = serde_json::from_slice(&body).ok();
         let has_statement = policy.is_some_and(|policy| policy.get("Statement").is_some());
         if body.len() > POLICY_BYTES_MAX || !has_statement {
@@ -225,6 +245,11 @@ impl S3 {
             Ok(policy.flatten())
         })
     }
+}
+
+fn no_such_policy(bucket: &str) -> ServiceError {
+    ServiceError::new(404, "NoSuchBucketPolicy", "The bucket policy does not exist")
+        .with_field("BucketName", bucket)
 }
 
 fn already_owned(name: &str) -> ServiceError {

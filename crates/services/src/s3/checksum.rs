@@ -57,6 +57,17 @@ impl Algorithm {
         if self == Self::Crc64Nvme { Kind::FullObject } else { Kind::Composite }
     }
 
+    /// Whether a text could be a checksum of this algorithm.
+    pub fn is_value(self, text: &str) -> bool {
+        let length = match self {
+            Self::Crc32 | Self::Crc32c => 4,
+            Self::Crc64Nvme => 8,
+            Self::Sha1 => 20,
+            Self::Sha256 => 32,
+        };
+        STANDARD.decode(text).is_ok_and(|raw| raw.len() == length)
+    }
+
     pub fn of(self, bytes: &[u8]) -> String {
         let mut sum = Sum::new(self);
         sum.update(bytes);

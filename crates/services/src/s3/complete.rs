@@ -4,6 +4,7 @@ use super::blobs::Segment;
 use super::checksum::{Algorithm, Checksum, Kind};
 use super::conditions::WriteConditions;
 use super::errors::{self, malformed_xml};
+use super::happening::{self, Happening};
 use super::input::Element;
 use super::multipart::{Part, Upload, find_upload, parts};
 use super::reply::{Change, Reply};
@@ -67,6 +68,9 @@ impl S3 {
             let object = NewObject { key, is_marker: false, etag, modified, head, segments };
             let (version, mut replaced) = versions::insert(connection, &bucket, &object)?;
             released.append(&mut replaced);
+            let names = ("ObjectCreated:CompleteMultipartUpload", "CompleteMultipartUpload");
+            let happening = Happening::created(names, &object, &bucket, &version);
+            happening::note(connection, &bucket, &target.origin, &happening)?;
             let mut children = vec![
                 Xml::text("Location", location),
                 Xml::text("Bucket", &bucket.name),

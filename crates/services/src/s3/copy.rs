@@ -2,16 +2,17 @@
 
 use super::address::Address;
 use super::blobs::{ReadError, Segment};
-use super::checksum::{Algorithm, Checksum, Kind, Sum};
+use super::checksum::{Algorithm, Checksum, Kind};
 use super::conditions::{WriteConditions, for_read};
+use super::expected::Expected;
 use super::get::READ_ATTEMPTS_MAX;
+use super::happening::{self, Happening};
 use super::head::{Head, refuse_unsupported};
 use super::reply::{Change, Reply};
 use super::text::{iso_ms, quoted};
 use super::versions::{self, Bucket, NewObject, Object, find_bucket};
 use super::{Call, S3, errors};
 use crate::wire::{ServiceError, ServiceRequest, ServiceResponse, Xml};
-use md5::{Digest, Md5};
 use rusqlite::Connection;
 
 /// The object named by `x-amz-copy-source`.
@@ -78,6 +79,9 @@ impl S3 {
             conditions.check(&key, versions::latest(connection, bucket.id, &key)?.as_ref())?;
             let object = NewObject { key, is_marker: false, etag, modified, head, segments };
             let (version, released) = versions::insert(connection, &bucket, &object)?;
+            let happening =
+                Happening::created(("ObjectCreated:Copy", "CopyObject"), &object, &bucket, &version);
+            happening::note(connection, &bucket, &target.origin, &happening)?;
             let mut reply = Reply::document("CopyObjectResult", result(&object));
             if bucket.has_versions() {
                 reply.header("x-amz-version-id", &version);
@@ -131,12 +135,9 @@ impl S3 {
         segments: Vec<Segment>,
         algorithm: Algorithm,
     ) -> Result<(String, String), ServiceError> {
-        let look = |(md5, sum): &mut (Md5, Sum), bytes: &[u8]| {
-            md5.update(bytes);
-            sum.update(bytes);
-        };
-        match self.blobs.look(segments, (Md5::new(), Sum::new(algorithm)), look).await? {
-            Ok((md5, sum)) => Ok((hex::encode(md5.finalize()), sum.finish())),
+        let digests = Expected::default().digests_with(algorithm);
+        match self.blobs.digest(segments, digests).await? {
+            Ok(computed) => Ok((computed.md5, computed.checksum.value)),
             Err(error) => Err(ServiceError::internal(format!("bytes cannot be read: {error:?}"))),
         }
     }

@@ -1,8 +1,9 @@
 //! DeleteObject and DeleteObjects: an object goes, or a delete marker takes its place, as the bucket's versioning says.
 
-use super::body::Payload;
+use super::body::document_of;
 use super::conditions::WriteConditions;
 use super::errors::malformed_xml;
+use super::happening::{self, Happening, Origin};
 use super::input::Element;
 use super::reply::{Change, Reply};
 use super::versions::{self, Bucket, NewObject, Versioning, find_bucket};
@@ -29,7 +30,7 @@ pub(super) struct Targets {
 
 /// Reads the body of DeleteObjects.
 pub(super) fn keys_to_delete(request: &ServiceRequest) -> Result<Targets, ServiceError> {
-    let delete = Element::parse(&Payload::read(request)?.bytes, "Delete")?;
+    let delete = Element::parse(&document_of(request)?, "Delete")?;
     let mut targets = Vec::new();
     for object in delete.all("Object") {
         let key = object.text_of("Key").filter(|key| !key.is_empty()).ok_or_else(malformed_xml)?;
@@ -59,12 +60,13 @@ struct Deleted {
 impl S3 {
     pub(super) async fn delete_object(&self, call: &Call) -> Result<ServiceResponse, ServiceError> {
         let conditions = WriteConditions::of(&call.request)?;
-        let (target, modified) = (call.target(), call.now.as_millisecond());
+        let target = call.target();
         let job = move |connection: &Connection| {
             let bucket = find_bucket(connection, &target.account, &target.address.bucket)?;
             let key = target.address.key;
             conditions.check(&key, versions::latest(connection, bucket.id, &key)?.as_ref())?;
-            let deleted = delete(connection, &bucket, &Target { key, version: target.version }, modified)?;
+            let deleted =
+                delete(connection, &bucket, &Target { key, version: target.version }, &target.origin)?;
             let mut reply = Reply::status(204);
             if deleted.is_marker {
                 reply.header("x-amz-delete-marker", "true");
@@ -79,12 +81,12 @@ impl S3 {
 
     pub(super) async fn delete_objects(&self, call: &Call) -> Result<ServiceResponse, ServiceError> {
         let keys = keys_to_delete(&call.request)?;
-        let (target, modified) = (call.target(), call.now.as_millisecond());
+        let (target, origin) = (call.target(), call.origin.clone());
         let job = move |connection: &Connection| {
             let bucket = find_bucket(connection, &target.account, &target.address.bucket)?;
             let (mut children, mut released) = (Vec::new(), Vec::new());
             for target in &keys.targets {
-                match delete(connection, &bucket, target, modified) {
+                match delete(connection, &bucket, target, &origin) {
                     Ok(mut deleted) => {
                         released.append(&mut deleted.released);
                         children.extend((!keys.is_quiet).then(|| deleted_element(target, &deleted)));
@@ -105,28 +107,36 @@ fn delete(
     connection: &Connection,
     bucket: &Bucket,
     target: &Target,
-    modified: i64,
+    origin: &Origin,
 ) -> Result<Deleted, ServiceError> {
     if let Some(version) = &target.version {
         return match versions::exact(connection, bucket.id, &target.key, version)? {
-            Some(object) => Ok(Deleted {
-                released: versions::remove(connection, bucket, &object)?,
-                is_marker: object.is_marker,
-                version: bucket.has_versions().then_some(object.version),
-            }),
+            Some(object) => {
+                happening::note(connection, bucket, origin, &Happening::removed(&object, bucket))?;
+                Ok(Deleted {
+                    released: versions::remove(connection, bucket, &object)?,
+                    is_marker: object.is_marker,
+                    version: bucket.has_versions().then_some(object.version),
+                })
+            }
             // What is not there is as good as deleted.
             None => Ok(Deleted { version: Some(version.clone()), ..Deleted::default() }),
         };
     }
     if bucket.versioning == Versioning::Off {
         let released = match versions::latest(connection, bucket.id, &target.key)? {
-            Some(object) => versions::remove(connection, bucket, &object)?,
+            Some(object) => {
+                happening::note(connection, bucket, origin, &Happening::removed(&object, bucket))?;
+                versions::remove(connection, bucket, &object)?
+            }
             None => Vec::new(),
         };
         return Ok(Deleted { released, ..Deleted::default() });
     }
+    let modified = origin.at_ms;
     let marker = NewObject { key: target.key.clone(), is_marker: true, modified, ..NewObject::default() };
     let (version, released) = versions::insert(connection, bucket, &marker)?;
+    happening::note(connection, bucket, origin, &Happening::marked(&marker.key, &version))?;
     Ok(Deleted { version: Some(version), is_marker: true, released })
 }
 

@@ -3,6 +3,7 @@
 use super::blobs::{ReadError, Segment};
 use super::checksum::Kind;
 use super::conditions::{Verdict, for_read};
+use super::outgoing::send;
 use super::reply::insert;
 use super::text::{http_date, quoted};
 use super::versions::{self, Bucket, Object, find_bucket};
@@ -12,7 +13,9 @@ use std::ops::Range;
 
 /// How often an object is looked up again because it was replaced between row and file.
 pub(super) const READ_ATTEMPTS_MAX: usize = 8;
-/// More than this is not read into memory at once; larger objects are read in ranges, as SDKs' downloads do.
+/// More than this is made while it is sent, if the client came over HTTP.
+const WHOLE_BYTES_MAX: u64 = 1024 * 1024;
+/// Callers inside the process are given no more than this at once; they read larger objects in ranges.
 const READ_BYTES_MAX: u64 = 512 * 1024 * 1024;
 
 const OVERRIDES: [(&str, &str); 6] = [
@@ -66,6 +69,14 @@ impl S3 {
             let length = extent.range.end - extent.range.start;
             if is_head {
                 return Ok(answer(request, &bucket, &object, &extent, ServiceResponse::empty()));
+            }
+            if length > WHOLE_BYTES_MAX && request.sender.is_some() {
+                match send(&self.blobs, &segments, extent.range.clone()) {
+                    Ok(body) => {
+                        return Ok(answer(request, &bucket, &object, &extent, ServiceResponse::stream(body)));
+                    }
+                    Err(_) => continue,
+                }
             }
             if length > READ_BYTES_MAX {
                 let message =

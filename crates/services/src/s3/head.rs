@@ -2,7 +2,7 @@
 //! checksum. Headers whose effect is not here are refused, since ignoring them would be a lie.
 
 use super::checksum::{Algorithm, Checksum, Kind};
-use super::{errors, tags};
+use super::{acl, errors, tags};
 use crate::wire::{ServiceError, ServiceRequest};
 use serde::{Deserialize, Serialize};
 
@@ -11,22 +11,23 @@ const METADATA_BYTES_MAX: usize = 2048;
 const METADATA_PREFIX: &str = "x-amz-meta-";
 
 /// Headers that S3 stores with an object.
-const STORED: [&str; 6] = [
+const STORED: [&str; 7] = [
     "cache-control",
     "content-disposition",
     "content-encoding",
     "content-language",
     "content-type",
     "expires",
+    // AES256 and nothing else, see `ONLY`: said as AWS says it. What is on disk is as safe as the disk.
+    "x-amz-server-side-encryption",
 ];
 
 /// Headers that ask for something this server does not do.
-const REFUSED: [&str; 9] = [
-    "x-amz-server-side-encryption",
+const REFUSED: [&str; 8] = [
+    "x-amz-server-side-encryption-",
     "x-amz-object-lock-",
     "x-amz-bucket-object-lock-enabled",
     "x-amz-website-redirect-location",
-    "x-amz-grant-",
     "x-amz-copy-source-server-side-encryption",
     "x-amz-write-offset-bytes",
     "x-amz-bucket-namespace",
@@ -35,13 +36,14 @@ const REFUSED: [&str; 9] = [
 
 /// Headers of which only AWS's default is here.
 const ONLY: [(&str, &[&str]); 3] = [
-    ("x-amz-acl", &["private", "bucket-owner-full-control"]),
+    ("x-amz-server-side-encryption", &["AES256"]),
     ("x-amz-storage-class", &["STANDARD"]),
     ("x-amz-object-ownership", &["BucketOwnerEnforced"]),
 ];
 
 /// Refuses what the headers ask for and this server does not do.
 pub(super) fn refuse_unsupported(request: &ServiceRequest) -> Result<(), ServiceError> {
+    acl::refuse_others(request)?;
     for name in request.headers.keys().map(http::HeaderName::as_str) {
         if REFUSED.iter().any(|refused| name.starts_with(refused)) {
             return Err(errors::header_not_implemented(name));

@@ -2,28 +2,42 @@
 //!
 //! Objects' bytes are files (see [`blobs`]), everything about them rows of `s3.db`; an answer is given when both are on
 //! disk, and an object is what its row says, so half-written ones are never seen. Bucket names are unique per account.
-//! Bodies are held in memory: the listener bounds requests at 70 MB, larger objects come in parts; nothing is streamed.
+//! Large bodies go from the socket to disk and back in pieces (see [`intake`] and [`outgoing`]).
 //! Signatures are not verified here; presigned URLs do expire. [`operation`] lists what is done and what is refused.
 
 mod access;
+mod acl;
 mod address;
+mod attributes;
 mod blobs;
 mod body;
 mod buckets;
 mod checksum;
+mod chunks;
 mod complete;
 mod conditions;
+mod configuration;
 mod copy;
+mod cors;
 mod delete;
 mod errors;
+mod expected;
+mod form;
+mod form_policy;
 mod get;
+mod happening;
 mod head;
 mod input;
+mod intake;
 mod list;
 mod multipart;
+mod notification;
 mod operation;
+mod outbox;
+mod outgoing;
 mod page;
 mod plain;
+mod post;
 mod presigned;
 mod put;
 mod reply;
@@ -39,15 +53,19 @@ pub(crate) use plain::plain;
 
 use crate::environment::Environment;
 use crate::front::OpenError;
+use crate::guard::PageVerdict;
 use crate::storage::{Database, recall, remember};
 use crate::wire::{
     Access, BoxFuture, CallContext, Service, ServiceError, ServiceRequest, ServiceResponse, Xml,
 };
 use address::Address;
 use blobs::{Blobs, Segment};
-use body::Payload;
+use bytes::Bytes;
+use happening::Origin;
+use http::request::Parts;
 use jiff::Timestamp;
 use operation::Operation;
+use outbox::Outbox;
 use reply::{Change, Reply};
 use rusqlite::{Connection, OptionalExtension};
 use sha2::{Digest, Sha256};
@@ -61,11 +79,13 @@ struct Call {
     region: String,
     invocation_id: Option<String>,
     now: Timestamp,
+    origin: Origin,
 }
 
 impl Call {
-    fn payload(&self) -> Result<Payload, ServiceError> {
-        Payload::read(&self.request)
+    /// The document it carries.
+    fn document(&self) -> Result<Bytes, ServiceError> {
+        body::document_of(&self.request)
     }
 
     /// What a transaction needs to find the object again.
@@ -76,6 +96,7 @@ impl Call {
             address: self.address.clone(),
             version: query("versionId"),
             upload: query("uploadId").unwrap_or_default(),
+            origin: self.origin.clone(),
         }
     }
 }
@@ -87,6 +108,7 @@ struct Target {
     address: Address,
     version: Option<String>,
     upload: String,
+    origin: Origin,
 }
 
 /// The service.
@@ -94,6 +116,7 @@ pub struct S3 {
     environment: Environment,
     database: Database,
     blobs: Blobs,
+    outbox: Outbox,
 }
 
 impl S3 {
@@ -104,12 +127,18 @@ impl S3 {
         let blobs = Blobs::open(&directory.join("s3"))?;
         let swept = database.read(|connection| blobs.sweep(|name| is_named(connection, name)));
         swept.map_err(|error| OpenError::Service { service: "s3", reason: error.to_string() })?;
-        Ok(Self { environment, database, blobs })
+        Ok(Self { environment, database, blobs, outbox: Outbox::default() })
     }
 
     async fn answer(&self, call: &Call) -> Result<ServiceResponse, ServiceError> {
         presigned::check(&call.request, call.now)?;
-        match Operation::of(&call.request, &call.address)? {
+        let operation = Operation::of(&call.request, &call.address)?;
+        let has_unread = !operation.takes_bytes()
+            && call.request.sender.as_ref().is_some_and(|sender| sender.body().is_some());
+        if has_unread {
+            return Err(ServiceError::client("MaxMessageLengthExceeded", "Your request was too big."));
+        }
+        match operation {
             Operation::ListBuckets => self.list_buckets(call),
             Operation::CreateBucket => self.create_bucket(call).await,
             Operation::HeadBucket => self.head_bucket(call),
@@ -123,6 +152,12 @@ impl S3 {
             Operation::GetBucketPolicy => self.get_bucket_policy(call),
             Operation::PutBucketPolicy => self.put_bucket_policy(call).await,
             Operation::DeleteBucketPolicy => self.set_bucket_column(call, "policy", None, 204).await,
+            Operation::GetBucketPolicyStatus => self.get_bucket_policy_status(call),
+            Operation::GetBucketAcl | Operation::GetObjectAcl => self.get_acl(call),
+            Operation::PutBucketAcl | Operation::PutObjectAcl => self.put_acl(call),
+            Operation::GetConfiguration(kind) => self.get_configuration(call, kind),
+            Operation::PutConfiguration(kind) => self.put_configuration(call, kind).await,
+            Operation::DeleteConfiguration(kind) => self.delete_configuration(call, kind).await,
             Operation::GetUnsetSetting(unset) => self.get_unset_setting(call, unset),
             Operation::ListObjects => self.list_objects(call),
             Operation::ListObjectsV2 => self.list_objects_v2(call),
@@ -131,7 +166,9 @@ impl S3 {
             Operation::DeleteObjects => self.delete_objects(call).await,
             Operation::GetObject => self.get_object(call, false).await,
             Operation::HeadObject => self.get_object(call, true).await,
+            Operation::GetObjectAttributes => self.get_object_attributes(call),
             Operation::PutObject => self.put_object(call).await,
+            Operation::PostObject => self.post_object(call).await,
             Operation::CopyObject => self.copy_object(call).await,
             Operation::DeleteObject => self.delete_object(call).await,
             Operation::GetObjectTagging => self.get_object_tagging(call),
@@ -171,6 +208,7 @@ impl S3 {
         let fresh = || fresh.into_iter().map(|segment| segment.blob).collect();
         match self.database.write(write).await {
             Ok((reply, released)) => {
+                self.outbox.wake();
                 self.blobs.remove(released.unwrap_or_else(fresh)).await;
                 Ok(reply.into())
             }
@@ -222,6 +260,18 @@ impl Service for S3 {
         access::needed(operation, &address, request).into_iter().map(with_policy).collect()
     }
 
+    fn page(&self, parts: &Parts) -> PageVerdict {
+        self.judge_page(parts)
+    }
+
+    fn start(&self) {
+        self.outbox.start(self);
+    }
+
+    fn shutdown(&self) -> BoxFuture<'_, ()> {
+        Box::pin(self.outbox.stop())
+    }
+
     fn handle<'a>(
         &'a self,
         context: &'a CallContext,
@@ -229,13 +279,15 @@ impl Service for S3 {
     ) -> BoxFuture<'a, Result<ServiceResponse, ServiceError>> {
         Box::pin(async move {
             let address = Address::of(&request)?;
+            let now = self.environment.now();
             let call = Call {
                 request,
                 address,
                 account: context.account.clone(),
                 region: context.region.clone(),
                 invocation_id: context.invocation_id.clone(),
-                now: self.environment.now(),
+                now,
+                origin: Origin::of(context, now),
             };
             self.answer(&call).await
         })

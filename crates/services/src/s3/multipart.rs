@@ -5,9 +5,11 @@
 use super::blobs::{ReadError, Segment};
 use super::checksum::{Algorithm, Checksum, Kind};
 use super::conditions::for_read;
-use super::copy::Source;
+use super::copy::Source as CopySource;
+use super::expected::{Computed, Expected};
 use super::get::READ_ATTEMPTS_MAX;
 use super::head::{Head, refuse_unsupported};
+use super::intake::{Source, UPLOAD_BYTES_MAX, take_in, too_large};
 use super::list::{Listing, count_of};
 use super::page::ENTRIES_MAX;
 use super::reply::{Change, Reply};
@@ -16,7 +18,6 @@ use super::versions::{Bucket, find_bucket};
 use super::{Call, S3, errors, owner};
 use crate::wire::{ServiceError, ServiceResponse, Xml};
 use bytes::Bytes;
-use md5::{Digest, Md5};
 use rusqlite::{Connection, OptionalExtension, params};
 
 /// S3's bound on part numbers.
@@ -104,44 +105,52 @@ impl S3 {
 
     pub(super) async fn upload_part(&self, call: &Call) -> Result<ServiceResponse, ServiceError> {
         refuse_unsupported(&call.request)?;
-        let payload = call.payload()?;
+        part_number(call)?;
         let upload = self.upload(call)?;
-        let checksum = part_checksum(&upload, &payload.bytes, payload.checksum.as_ref())?;
+        let expected = Expected::of(&call.request)?;
+        let algorithm = part_algorithm(&upload, &expected)?;
+        let source = Source::of(&call.request);
+        let received = take_in(&self.blobs, source, &expected, algorithm, UPLOAD_BYTES_MAX).await?;
+        // An empty part has a file too, so that every part row names one.
+        let segment = match received.segment {
+            Some(segment) => segment,
+            None => self.blobs.write(Bytes::new()).await?,
+        };
+        let is_kept = upload.head.parts_checksum.is_some() || received.has_callers_checksum;
+        let checksum = is_kept.then_some(received.checksum);
         let mut reply = Reply::status(200);
-        reply.header("etag", &quoted(&payload.md5));
+        reply.header("etag", &quoted(&received.md5));
         if let Some(checksum) = &checksum {
             reply.header(checksum.algorithm.header(), &checksum.value);
         }
-        self.put_part(call, payload.bytes, payload.md5, checksum, reply).await
+        self.put_part(call, segment, received.md5, checksum, reply).await
     }
 
     pub(super) async fn upload_part_copy(&self, call: &Call) -> Result<ServiceResponse, ServiceError> {
         refuse_unsupported(&call.request)?;
-        let source = Source::of(&call.request)?;
+        let source = CopySource::of(&call.request)?;
         let upload = self.upload(call)?;
-        let bytes = self.source_bytes(call, &source).await?;
-        let checksum = part_checksum(&upload, &bytes, None)?;
-        let md5 = hex::encode(Md5::digest(&bytes));
+        let algorithm = part_algorithm(&upload, &Expected::default())?;
+        let (segment, Computed { md5, checksum, .. }) = self.copied(call, &source, algorithm).await?;
+        let checksum = upload.head.parts_checksum.is_some().then_some(checksum);
         let modified = Xml::text("LastModified", iso_ms(call.now.as_millisecond()));
         let mut children = vec![modified, Xml::text("ETag", quoted(&md5))];
         if let Some(checksum) = &checksum {
             children.push(Xml::text(checksum.algorithm.element(), &checksum.value));
         }
         let reply = Reply::document("CopyPartResult", children);
-        self.put_part(call, bytes, md5, checksum, reply).await
+        self.put_part(call, segment, md5, checksum, reply).await
     }
 
     async fn put_part(
         &self,
         call: &Call,
-        bytes: Bytes,
+        segment: Segment,
         etag: String,
         checksum: Option<Checksum>,
         reply: Reply,
     ) -> Result<ServiceResponse, ServiceError> {
         let number = part_number(call)?;
-        // An empty part has a file too, so that every part row names one.
-        let segment = self.blobs.write(bytes).await?;
         let fresh = vec![segment.clone()];
         let (target, modified) = (call.target(), call.now.as_millisecond());
         let job = move |connection: &Connection| {
@@ -162,7 +171,13 @@ impl S3 {
         self.commit(call, fresh, job).await
     }
 
-    async fn source_bytes(&self, call: &Call, source: &Source) -> Result<Bytes, ServiceError> {
+    /// The bytes of a source, or a range of them, in a new file.
+    async fn copied(
+        &self,
+        call: &Call,
+        source: &CopySource,
+        algorithm: Algorithm,
+    ) -> Result<(Segment, Computed), ServiceError> {
         let (bucket, key) = (&source.address.bucket, &source.address.key);
         for _ in 0..READ_ATTEMPTS_MAX {
             let (_, object, segments) = self.found(&call.account, bucket, key, source.version.as_deref())?;
@@ -171,14 +186,13 @@ impl S3 {
                 Some(header) => copy_range(header, object.size)?,
                 None => 0..object.size,
             };
-            if range.end - range.start > PART_COPY_BYTES_MAX {
-                let message = format!(
-                    "s3:UploadPartCopy of more than {PART_COPY_BYTES_MAX} bytes is not implemented by this server."
-                );
-                return Err(ServiceError::new(501, "NotImplemented", message));
+            let size = range.end - range.start;
+            if size > UPLOAD_BYTES_MAX {
+                return Err(too_large(size, UPLOAD_BYTES_MAX));
             }
-            match self.blobs.read(segments, range).await? {
-                Ok(bytes) => return Ok(bytes),
+            let digests = Expected::default().digests_with(algorithm);
+            match self.blobs.copy(segments, range, digests).await? {
+                Ok(copied) => return Ok(copied),
                 Err(ReadError::Gone) => {}
                 Err(ReadError::Failed(error)) => return Err(ServiceError::internal(error)),
             }
@@ -286,9 +300,6 @@ impl S3 {
     }
 }
 
-/// A part copied through memory is bounded like a part that is sent.
-const PART_COPY_BYTES_MAX: u64 = 512 * 1024 * 1024;
-
 fn copy_range(header: &str, size: u64) -> Result<std::ops::Range<u64>, ServiceError> {
     let numbers = header.strip_prefix("bytes=").and_then(|range| range.split_once('-'));
     let bounds = numbers.and_then(|(from, to)| Some((from.parse::<u64>().ok()?, to.parse::<u64>().ok()?)));
@@ -345,24 +356,19 @@ fn parts_checksum(call: &Call) -> Result<Option<(Algorithm, Kind)>, ServiceError
     Ok(Some((algorithm, kind)))
 }
 
-/// The checksum of a part in the algorithm of its upload.
-fn part_checksum(
-    upload: &Upload,
-    bytes: &[u8],
-    given: Option<&Checksum>,
-) -> Result<Option<Checksum>, ServiceError> {
-    let Some((algorithm, _)) = upload.head.parts_checksum else { return Ok(given.cloned()) };
-    match given {
-        Some(given) if given.algorithm != algorithm => {
+/// The algorithm of a part's checksum: that of its upload, which the caller's has to be.
+fn part_algorithm(upload: &Upload, expected: &Expected) -> Result<Algorithm, ServiceError> {
+    match (upload.head.parts_checksum, expected.algorithm()) {
+        (Some((algorithm, _)), Some(given)) if given != algorithm => {
             let message = format!(
                 "Checksum Type mismatch occurred, expected checksum Type: {}, actual checksum Type: {}",
                 algorithm.name().to_lowercase(),
-                given.algorithm.name().to_lowercase()
+                given.name().to_lowercase()
             );
             Err(errors::invalid_request(message))
         }
-        Some(given) => Ok(Some(given.clone())),
-        None => Ok(Some(Checksum { algorithm, value: algorithm.of(bytes), kind: Kind::FullObject })),
+        (Some((algorithm, _)), _) => Ok(algorithm),
+        (None, given) => Ok(given.unwrap_or(Algorithm::Crc64Nvme)),
     }
 }
 

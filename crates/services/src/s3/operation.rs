@@ -2,9 +2,10 @@
 //! also the list of what is refused by name.
 
 use super::address::Address;
+use super::configuration::{KINDS, Kind};
 use super::errors;
 use crate::wire::{ServiceError, ServiceRequest};
-use http::Method;
+use http::{HeaderMap, Method, header};
 
 /// The operations that are performed, and those that are not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,6 +25,12 @@ pub(super) enum Operation {
     DeleteBucketPolicy,
     /// A setting that cannot be made here, asked for: the answer is that of a bucket without it.
     GetUnsetSetting(&'static Unset),
+    GetBucketPolicyStatus,
+    GetBucketAcl,
+    PutBucketAcl,
+    GetConfiguration(&'static Kind),
+    PutConfiguration(&'static Kind),
+    DeleteConfiguration(&'static Kind),
     ListObjects,
     ListObjectsV2,
     ListObjectVersions,
@@ -31,7 +38,11 @@ pub(super) enum Operation {
     DeleteObjects,
     GetObject,
     HeadObject,
+    GetObjectAttributes,
+    GetObjectAcl,
+    PutObjectAcl,
     PutObject,
+    PostObject,
     CopyObject,
     DeleteObject,
     GetObjectTagging,
@@ -77,26 +88,14 @@ const BUCKET: &[Row] = &[
     ("GET", "policy", Operation::GetBucketPolicy),
     ("PUT", "policy", Operation::PutBucketPolicy),
     ("DELETE", "policy", Operation::DeleteBucketPolicy),
+    ("GET", "policyStatus", Operation::GetBucketPolicyStatus),
+    ("GET", "acl", Operation::GetBucketAcl),
+    ("PUT", "acl", Operation::PutBucketAcl),
     ("GET", "versions", Operation::ListObjectVersions),
     ("GET", "uploads", Operation::ListMultipartUploads),
     ("POST", "delete", Operation::DeleteObjects),
     ("GET", "accelerate", unset!("GetAccelerateConfiguration", "AccelerateConfiguration")),
-    ("GET", "notification", unset!("GetBucketNotification", "NotificationConfiguration")),
     ("GET", "logging", unset!("GetBucketLogging", "BucketLoggingStatus")),
-    (
-        "GET",
-        "cors",
-        unset!("GetBucketCORS", "NoSuchCORSConfiguration", "The CORS configuration does not exist"),
-    ),
-    (
-        "GET",
-        "lifecycle",
-        unset!(
-            "GetLifecycleConfiguration",
-            "NoSuchLifecycleConfiguration",
-            "The lifecycle configuration does not exist"
-        ),
-    ),
     (
         "GET",
         "website",
@@ -124,30 +123,15 @@ const BUCKET: &[Row] = &[
             "Object Lock configuration does not exist for this bucket"
         ),
     ),
-    (
-        "GET",
-        "publicAccessBlock",
-        unset!(
-            "GetBucketPublicAccessBlock",
-            "NoSuchPublicAccessBlockConfiguration",
-            "The public access block configuration was not found"
-        ),
-    ),
-    (
-        "GET",
-        "encryption",
-        unset!(
-            "GetEncryptionConfiguration",
-            "ServerSideEncryptionConfigurationNotFoundError",
-            "The server side encryption configuration was not found"
-        ),
-    ),
 ];
 
 const OBJECT: &[Row] = &[
     ("GET", "tagging", Operation::GetObjectTagging),
     ("PUT", "tagging", Operation::PutObjectTagging),
     ("DELETE", "tagging", Operation::DeleteObjectTagging),
+    ("GET", "acl", Operation::GetObjectAcl),
+    ("PUT", "acl", Operation::PutObjectAcl),
+    ("GET", "attributes", Operation::GetObjectAttributes),
     ("POST", "uploads", Operation::CreateMultipartUpload),
     ("PUT", "uploadId", Operation::UploadPart),
     ("POST", "uploadId", Operation::CompleteMultipartUpload),
@@ -157,26 +141,16 @@ const OBJECT: &[Row] = &[
 
 /// Query parameters of operations that are not here, with the words for getting and for everything else.
 const REFUSED: &[(&str, &str, &str)] = &[
-    ("acl", "GetAcl", "PutAcl"),
     ("accelerate", "GetBucketAccelerateConfiguration", "PutBucketAccelerateConfiguration"),
     ("analytics", "GetBucketAnalyticsConfiguration", "PutBucketAnalyticsConfiguration"),
-    ("attributes", "GetObjectAttributes", "GetObjectAttributes"),
-    ("cors", "GetBucketCors", "PutBucketCors"),
-    ("encryption", "GetBucketEncryption", "PutBucketEncryption"),
     ("intelligent-tiering", "GetBucketIntelligentTiering", "PutBucketIntelligentTiering"),
     ("inventory", "GetBucketInventoryConfiguration", "PutBucketInventoryConfiguration"),
     ("legal-hold", "GetObjectLegalHold", "PutObjectLegalHold"),
-    ("lifecycle", "GetBucketLifecycleConfiguration", "PutBucketLifecycleConfiguration"),
     ("logging", "GetBucketLogging", "PutBucketLogging"),
     ("metrics", "GetBucketMetricsConfiguration", "PutBucketMetricsConfiguration"),
-    ("notification", "GetBucketNotificationConfiguration", "PutBucketNotificationConfiguration"),
     ("object-lock", "GetObjectLockConfiguration", "PutObjectLockConfiguration"),
-    ("ownershipControls", "GetBucketOwnershipControls", "PutBucketOwnershipControls"),
-    ("policyStatus", "GetBucketPolicyStatus", "GetBucketPolicyStatus"),
-    ("publicAccessBlock", "GetPublicAccessBlock", "PutPublicAccessBlock"),
     ("renameObject", "RenameObject", "RenameObject"),
     ("replication", "GetBucketReplication", "PutBucketReplication"),
-    ("requestPayment", "GetBucketRequestPayment", "PutBucketRequestPayment"),
     ("restore", "RestoreObject", "RestoreObject"),
     ("retention", "GetObjectRetention", "PutObjectRetention"),
     ("select", "SelectObjectContent", "SelectObjectContent"),
@@ -187,6 +161,11 @@ const REFUSED: &[(&str, &str, &str)] = &[
 ];
 
 impl Operation {
+    /// Whether the body is an object's bytes, which may be many.
+    pub fn takes_bytes(self) -> bool {
+        matches!(self, Self::PutObject | Self::PostObject | Self::UploadPart)
+    }
+
     pub fn of(request: &ServiceRequest, address: &Address) -> Result<Self, ServiceError> {
         let method = &request.method;
         if address.bucket.is_empty() {
@@ -196,6 +175,14 @@ impl Operation {
         let is_bucket = address.key.is_empty();
         let rows = if is_bucket { BUCKET } else { OBJECT };
         let has = |name: &str| request.query(name).is_some();
+        if is_bucket && let Some(kind) = KINDS.iter().find(|kind| has(kind.parameter)) {
+            return match method.as_str() {
+                "GET" => Ok(Self::GetConfiguration(kind)),
+                "PUT" => Ok(Self::PutConfiguration(kind)),
+                "DELETE" if kind.is_deletable => Ok(Self::DeleteConfiguration(kind)),
+                _ => Err(not_allowed(method, "BUCKET")),
+            };
+        }
         let row = rows.iter().find(|(verb, parameter, _)| method.as_str() == *verb && has(parameter));
         if let Some((_, _, operation)) = row {
             let is_copy = request.headers.contains_key("x-amz-copy-source");
@@ -216,7 +203,7 @@ impl Operation {
             "PUT" => Self::CreateBucket,
             "HEAD" => Self::HeadBucket,
             "DELETE" => Self::DeleteBucket,
-            "POST" => Self::NotImplemented("PostObject"),
+            "POST" if is_form(&request.method, &request.headers) => Self::PostObject,
             _ => return None,
         })
     }
@@ -231,6 +218,14 @@ impl Operation {
             _ => return None,
         })
     }
+}
+
+/// Whether a browser's form is sent.
+pub(super) fn is_form(method: &Method, headers: &HeaderMap) -> bool {
+    let content_type =
+        headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    method == Method::POST
+        && content_type.trim_start().to_ascii_lowercase().starts_with("multipart/form-data")
 }
 
 fn not_allowed(method: &Method, kind: &str) -> ServiceError {
@@ -253,8 +248,11 @@ mod tests {
             ("PUT", "/b/k", Operation::PutObject),
             ("PUT", "/b/k?partNumber=1&uploadId=u", Operation::UploadPart),
             ("GET", "/b/k?versionId=v", Operation::GetObject),
-            ("PUT", "/b?acl", Operation::NotImplemented("PutAcl")),
-            ("GET", "/b/k?attributes", Operation::NotImplemented("GetObjectAttributes")),
+            ("PUT", "/b?acl", Operation::PutBucketAcl),
+            ("PUT", "/b?cors", Operation::PutConfiguration(&KINDS[0])),
+            ("PUT", "/b?website", Operation::NotImplemented("PutBucketWebsite")),
+            ("GET", "/b/k?attributes", Operation::GetObjectAttributes),
+            ("GET", "/b/k?cors", Operation::GetObject),
         ];
         for (method, path, expected) in cases {
             let request = ServiceRequest::rest(method.parse().unwrap(), path, Bytes::new());

@@ -21,7 +21,7 @@ pub(crate) fn plain(
     };
     // What cannot be addressed here would be refused there in other words.
     Address::of(&request)?;
-    if !super::body::is_chunked(&request) {
+    if !super::expected::is_chunked(&request) {
         return Ok((path, request.body));
     }
     let (bytes, trailers) = dechunk(&request)?;

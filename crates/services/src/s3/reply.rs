@@ -24,6 +24,16 @@ impl Reply {
         Self { status: 200, headers: Vec::new(), body: Some(body) }
     }
 
+    /// A document outside S3's namespace, as browsers get it.
+    pub fn plain_document(status: u16, root: &str, children: Vec<Xml>) -> Self {
+        let written = Xml::write_all(&[Xml::element(root).with_children(children)]);
+        Self {
+            status,
+            headers: Vec::new(),
+            body: Some(format!("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n{written}")),
+        }
+    }
+
     pub fn header(&mut self, name: &str, value: &str) {
         self.headers.push((name.to_owned(), value.to_owned()));
     }

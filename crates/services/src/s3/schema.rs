@@ -1,5 +1,6 @@
 //! The tables of `s3.db`. A row of `versions` is an object, one of its versions, or a delete marker; the newest of a key
-//! is marked as its latest. Its bytes are its `segments`, in order: files of [`super::blobs`], named by no other row.
+//! is marked as its latest. Its bytes are its `segments`, in order: files of [`super::blobs`], named by no other row. What
+//! notifications owe is in `outbox`, written with the change it tells of.
 
 pub(super) const MIGRATIONS: &[&str] = &["
     CREATE TABLE buckets(
@@ -26,4 +27,13 @@ pub(super) const MIGRATIONS: &[&str] = &["
         upload TEXT NOT NULL REFERENCES uploads(id) ON DELETE CASCADE,
         number INTEGER NOT NULL, blob TEXT NOT NULL UNIQUE, size INTEGER NOT NULL,
         etag TEXT NOT NULL, checksum TEXT, modified INTEGER NOT NULL,
-        PRIMARY KEY (upload, number)) WITHOUT ROWID;"];
+        PRIMARY KEY (upload, number)) WITHOUT ROWID;", "
+    CREATE TABLE configurations(
+        bucket INTEGER NOT NULL REFERENCES buckets(id) ON DELETE CASCADE,
+        name TEXT NOT NULL, document TEXT NOT NULL,
+        PRIMARY KEY (bucket, name)) WITHOUT ROWID;
+    CREATE TABLE outbox(
+        id INTEGER PRIMARY KEY AUTOINCREMENT, bucket TEXT NOT NULL, account TEXT NOT NULL, region TEXT NOT NULL,
+        target TEXT NOT NULL, detail_type TEXT NOT NULL, at INTEGER NOT NULL, body TEXT NOT NULL,
+        due INTEGER NOT NULL, attempts INTEGER NOT NULL DEFAULT 0);
+    CREATE INDEX outbox_due ON outbox(due);"];

@@ -1,9 +1,10 @@
 //! Tags of buckets and objects.
 
 use super::errors::malformed_xml;
+use super::happening::{self, Happening};
 use super::input::Element;
 use super::reply::{Change, Reply};
-use super::text::document;
+use super::text::{document, encode_form};
 use super::versions::{self, find_bucket};
 use super::{Call, S3};
 use crate::wire::{Form, ServiceError, ServiceResponse, Xml};
@@ -23,6 +24,13 @@ pub(super) fn of_header(text: &str) -> Result<Tags, ServiceError> {
     let form = Form::parse(Some(text), &[]);
     let tags: Tags = form.iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
     checked(tags, OBJECT_TAGS_MAX)
+}
+
+/// A tagging document, as the fields of a form hold it, in the form of the header.
+pub(super) fn form_of_document(text: &str) -> Result<String, ServiceError> {
+    let tags = of_body(text.as_bytes(), OBJECT_TAGS_MAX)?;
+    let pair = |(key, value): &(String, String)| format!("{}={}", encode_form(key), encode_form(value));
+    Ok(tags.iter().map(pair).collect::<Vec<_>>().join("&"))
 }
 
 /// The tags among an element's children.
@@ -87,12 +95,18 @@ impl S3 {
         call: &Call,
         is_put: bool,
     ) -> Result<ServiceResponse, ServiceError> {
-        let tags = if is_put { of_body(&call.payload()?.bytes, OBJECT_TAGS_MAX)? } else { Tags::new() };
+        let tags = if is_put { of_body(&call.document()?, OBJECT_TAGS_MAX)? } else { Tags::new() };
         let target = call.target();
         let job = move |connection: &Connection| {
             let bucket = find_bucket(connection, &target.account, &target.address.bucket)?;
             let key = &target.address.key;
             let object = versions::find(connection, &bucket, key, target.version.as_deref())?;
+            happening::note(
+                connection,
+                &bucket,
+                &target.origin,
+                &Happening::tagged(&object, &bucket, is_put),
+            )?;
             let mut head = object.head;
             head.tags = tags;
             let head = serde_json::to_string(&head).map_err(ServiceError::internal)?;
@@ -126,7 +140,7 @@ impl S3 {
         call: &Call,
         is_put: bool,
     ) -> Result<ServiceResponse, ServiceError> {
-        let tags = if is_put { Some(of_body(&call.payload()?.bytes, BUCKET_TAGS_MAX)?) } else { None };
+        let tags = if is_put { Some(of_body(&call.document()?, BUCKET_TAGS_MAX)?) } else { None };
         let text =
             tags.map(|tags| serde_json::to_string(&tags)).transpose().map_err(ServiceError::internal)?;
         self.set_bucket_column(call, "tags", text, 204).await

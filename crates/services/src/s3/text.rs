@@ -46,3 +46,8 @@ pub(super) fn document(root: &str, children: Vec<Xml>) -> ServiceResponse {
 pub(super) fn quoted(etag: &str) -> String {
     format!("\"{etag}\"")
 }
+
+/// A key as notifications show it: encoded like a form's value.
+pub(super) fn encode_form(key: &str) -> String {
+    utf8_percent_encode(key, KEY).to_string().replace("%20", "+")
+}

@@ -14,6 +14,7 @@ pub mod request;
 pub mod response;
 pub mod route;
 pub mod sigv4;
+pub mod stream;
 pub mod xml;
 
 pub use access::{Access, Decision};
@@ -24,6 +25,7 @@ pub use request::{Protocol, ServiceRequest};
 pub use response::{ResponseBody, ServiceResponse};
 pub use xml::Xml;
 
+use crate::guard::PageVerdict;
 use std::future::Future;
 use std::pin::Pin;
 
@@ -49,6 +51,11 @@ pub trait Service: Send + Sync + 'static {
         context: &'a CallContext,
         request: ServiceRequest,
     ) -> BoxFuture<'a, Result<ServiceResponse, ServiceError>>;
+
+    /// What becomes of a request of a web page of another origin. Only S3 has buckets that let pages in.
+    fn page(&self, _parts: &http::request::Parts) -> PageVerdict {
+        PageVerdict::Refused
+    }
 
     /// The namespace of the service's XML answers, for services that speak the query protocol.
     fn xml_namespace(&self) -> &'static str {

@@ -52,7 +52,11 @@ impl Envelope {
             (ResponseBody::Empty, protocol) if protocol.is_aws_json() => Bytes::new(),
             _ => response.body_bytes(),
         };
-        self.finish(response.status, response.headers, content_type, body)
+        let mut rendered = self.finish(response.status, response.headers, content_type, body);
+        if let ResponseBody::Stream(body) = response.body {
+            rendered.extensions_mut().insert(body);
+        }
+        rendered
     }
 
     /// Renders an error.

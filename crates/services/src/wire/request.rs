@@ -2,6 +2,7 @@
 
 use super::aws_query::Form;
 use super::error::ServiceError;
+use super::stream::Sender;
 use bytes::Bytes;
 use http::{HeaderMap, Method, Uri, header};
 use percent_encoding::percent_decode_str;
@@ -60,6 +61,8 @@ pub struct ServiceRequest {
     pub headers: HeaderMap,
     /// The body as it came.
     pub body: Bytes,
+    /// The client, if the request came over HTTP. It may be sending the body still, and then `body` is empty.
+    pub sender: Option<Sender>,
     json: OnceLock<Result<Value, ServiceError>>,
     form: OnceLock<Form>,
 }
@@ -75,6 +78,7 @@ impl ServiceRequest {
             uri: parts.uri.clone(),
             headers: parts.headers.clone(),
             body,
+            sender: parts.extensions.get::<Sender>().cloned(),
             json: OnceLock::new(),
             form: OnceLock::new(),
         }
@@ -110,6 +114,7 @@ impl ServiceRequest {
             uri: path.parse().unwrap_or_default(),
             headers: HeaderMap::new(),
             body,
+            sender: None,
             json: OnceLock::new(),
             form: OnceLock::new(),
         }

@@ -1,5 +1,6 @@
 //! A service's answer, before a protocol gives it a shape.
 
+use super::stream::Outgoing;
 use super::xml::Xml;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
@@ -17,6 +18,8 @@ pub enum ResponseBody {
     Xml(Vec<Xml>),
     /// Bytes as they are, in the protocol's content type unless a header says otherwise.
     Bytes(Bytes),
+    /// Bytes that are made while they are sent; only for a request that has a [`super::stream::Sender`].
+    Stream(Outgoing),
 }
 
 /// What a service answers.
@@ -60,6 +63,11 @@ impl ServiceResponse {
         Self::of(ResponseBody::Bytes(bytes.into()))
     }
 
+    /// Status 200 with bytes that are made while they are sent.
+    pub fn stream(body: Outgoing) -> Self {
+        Self::of(ResponseBody::Stream(body))
+    }
+
     /// Sets the status.
     #[must_use]
     pub fn with_status(mut self, status: u16) -> Self {
@@ -83,6 +91,8 @@ impl ServiceResponse {
             ResponseBody::Json(value) => Bytes::from(value.to_string()),
             ResponseBody::Xml(children) => Bytes::from(Xml::write_all(children)),
             ResponseBody::Bytes(bytes) => bytes.clone(),
+            // No caller inside the process is given one.
+            ResponseBody::Stream(_) => Bytes::new(),
         }
     }
 }
