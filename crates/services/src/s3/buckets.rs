@@ -147,6 +147,12 @@ impl S3 {
         if configuration.text_of("MfaDelete").is_some_and(|mfa| mfa != "Disabled") {
             return Err(errors::not_implemented("PutBucketVersioning with MfaDelete"));
         }
+        // MinIO's own; ignoring them would version what is to be left out.
+        for name in ["ExcludeFolders", "ExcludedPrefixes"] {
+            if configuration.child(name).is_some() {
+                return Err(errors::not_implemented(&format!("PutBucketVersioning with {name}")));
+            }
+        }
         let status = configuration.text_of("Status").unwrap_or_default();
         match Versioning::parse(status) {
             Some(Versioning::Enabled | Versioning::Suspended) => {}

@@ -193,7 +193,7 @@ fn part_extent(number: &str, object: &Object, segments: &[Segment]) -> Result<Ex
 }
 
 /// `None`: not a range that counts. `Some(None)`: one that the object does not have.
-fn parse_range(header: &str, size: u64) -> Option<Option<Range<u64>>> {
+pub(super) fn parse_range(header: &str, size: u64) -> Option<Option<Range<u64>>> {
     let (from, to) = header.trim().strip_prefix("bytes=")?.split_once('-')?;
     let (from, to) = (from.trim(), to.trim());
     if from.is_empty() {

@@ -23,7 +23,7 @@ const STORED: [&str; 7] = [
 ];
 
 /// Headers that ask for something this server does not do.
-const REFUSED: [&str; 8] = [
+const REFUSED: [&str; 9] = [
     "x-amz-server-side-encryption-",
     "x-amz-object-lock-",
     "x-amz-bucket-object-lock-enabled",
@@ -32,6 +32,8 @@ const REFUSED: [&str; 8] = [
     "x-amz-write-offset-bytes",
     "x-amz-bucket-namespace",
     "x-amz-mp-object-size",
+    // Asks to unpack an archive, as Snowball and MinIO do.
+    "x-amz-meta-snowball-auto-extract",
 ];
 
 /// Headers of which only AWS's default is here.
@@ -91,6 +93,12 @@ impl Head {
             head.tags = tags::of_header(given)?;
         }
         Ok(head)
+    }
+
+    /// The header that says how the object is encrypted, if the caller asked for it.
+    pub fn encryption(&self) -> Option<(&str, &str)> {
+        let found = self.headers.iter().find(|(name, _)| name == "x-amz-server-side-encryption");
+        found.map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
     /// All headers that give the head back.

@@ -95,9 +95,7 @@ impl S3 {
         let listing = Listing::of(&call.request, "max-keys")?;
         let query = listing.query(Rows::Objects);
         let marker = call.request.query("marker").unwrap_or_default();
-        // A marker that is itself a common prefix stands for all below it.
-        let is_rolled_up = query.rolled_up(marker).is_some_and(|prefix| prefix == marker);
-        let begin = if is_rolled_up { Position::past(marker) } else { Position::after(marker) };
+        let begin = query.after_marker(marker);
         let page = self.database.read(|connection| query.page(connection, bucket.id, begin))?;
         let mut children = listing.begin(&bucket);
         children.push(listing.key("Marker", marker));
@@ -157,10 +155,7 @@ impl S3 {
                     Some(object) => Position::after_version(key_marker, object.id),
                     None => return Err(invalid_version_marker(version)),
                 },
-                None if query.rolled_up(key_marker).is_some_and(|prefix| prefix == key_marker) => {
-                    Position::past(key_marker)
-                }
-                None => Position::after(key_marker),
+                None => query.after_marker(key_marker),
             };
             query.page(connection, bucket.id, begin)
         })?;
@@ -203,14 +198,14 @@ fn version_element(listing: &Listing<'_>, object: &Object, account: &str) -> Xml
 }
 
 /// A continuation token says whether the last entry was a key or a common prefix, and which.
-fn next_token(entry: &Entry) -> String {
+pub(super) fn next_token(entry: &Entry) -> String {
     URL_SAFE_NO_PAD.encode(match entry {
         Entry::Object(object) => format!("k{}", object.key),
         Entry::CommonPrefix(prefix) => format!("p{prefix}"),
     })
 }
 
-fn position(token: &str) -> Option<Position> {
+pub(super) fn position(token: &str) -> Option<Position> {
     let text = String::from_utf8(URL_SAFE_NO_PAD.decode(token).ok()?).ok()?;
     match text.split_at_checked(1)? {
         ("k", key) => Some(Position::after(key)),

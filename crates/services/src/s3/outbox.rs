@@ -1,9 +1,10 @@
 //! Delivers what is owed of notifications, in the background. A row goes when its target has it, or is given up after
-//! [`ATTEMPTS_MAX`] attempts, with a warning. After a crash a target may be told twice, as AWS says of its own.
+//! [`ATTEMPTS_MAX`] attempts, with a warning. EventBridge gets each event once; after a crash another target may be told
+//! twice, as AWS says of its own.
 
 use super::S3;
 use crate::environment::Environment;
-use crate::events::Event;
+use crate::events::{Event, PlacedEvent};
 use crate::storage::Database;
 use crate::target_call::{invoke_function, publish, send_message};
 use crate::wire::{CallContext, ServiceError};
@@ -43,6 +44,20 @@ struct Owed {
     at_ms: i64,
     body: String,
     attempts: i64,
+}
+
+impl Owed {
+    fn as_event(&self) -> Result<PlacedEvent, ServiceError> {
+        let event = Event {
+            source: "aws.s3".to_owned(),
+            detail_type: self.detail_type.clone(),
+            at_ms: self.at_ms,
+            resources: vec![format!("arn:aws:s3:::{}", self.bucket)],
+            detail: serde_json::from_str(&self.body).map_err(ServiceError::internal)?,
+        };
+        let position = u64::try_from(self.id).map_err(ServiceError::internal)?;
+        Ok(PlacedEvent { account: self.account.clone(), region: self.region.clone(), position, event })
+    }
 }
 
 impl Outbox {
@@ -97,9 +112,13 @@ impl Courier {
         let now = self.environment.now().as_millisecond();
         let due = self.database.read(|connection| due(connection, now))?;
         let has_more = due.len() == ROWS_AT_ONCE;
-        let mut outcomes = Vec::with_capacity(due.len());
-        for owed in due {
-            let outcome = self.deliver(&owed).await;
+        let (events, others): (Vec<Owed>, Vec<Owed>) =
+            due.into_iter().partition(|owed| owed.target == EVENT_BRIDGE);
+        self.put_events(&events).await?;
+        let mut outcomes: Vec<(Owed, Result<(), ServiceError>)> =
+            events.into_iter().map(|owed| (owed, Ok(()))).collect();
+        for owed in others {
+            let outcome = self.tell(&owed).await;
             outcomes.push((owed, outcome));
         }
         if outcomes.is_empty() {
@@ -120,21 +139,13 @@ impl Courier {
         Some(Duration::from_millis(u64::try_from(wait).unwrap_or_default().max(1)).min(IDLE))
     }
 
-    async fn deliver(&self, owed: &Owed) -> Result<(), ServiceError> {
-        if owed.target == EVENT_BRIDGE {
-            let Some(sink) = self.environment.events() else {
-                return Err(ServiceError::unavailable("EventBridge is not open."));
-            };
-            let event = Event {
-                source: "aws.s3".to_owned(),
-                detail_type: owed.detail_type.clone(),
-                at_ms: owed.at_ms,
-                resources: vec![format!("arn:aws:s3:::{}", owed.bucket)],
-                detail: serde_json::from_str(&owed.body).map_err(ServiceError::internal)?,
-            };
-            return sink.put(&owed.account, &owed.region, vec![event]).await;
-        }
-        self.tell(owed).await
+    /// Puts events on the default bus, all or none and each once: a page that came before a crash is known by its place.
+    async fn put_events(&self, events: &[Owed]) -> Result<(), ServiceError> {
+        let Some(sink) = self.environment.events() else {
+            return Err(ServiceError::unavailable("EventBridge is not open."));
+        };
+        let placed: Result<Vec<PlacedEvent>, ServiceError> = events.iter().map(Owed::as_event).collect();
+        sink.put_page("s3", placed?).await
     }
 
     /// Tells a queue, topic or function, which must let S3 in by a policy of its own.

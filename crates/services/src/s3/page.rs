@@ -2,6 +2,7 @@
 //!
 //! Order is that of UTF-8 bytes, which is SQLite's too; of a key's versions the newest comes first.
 
+use super::address::KEY_BYTES_MAX;
 use super::versions::Object;
 use crate::wire::ServiceError;
 use rusqlite::{Connection, params};
@@ -36,10 +37,23 @@ impl Position {
         Self { key: key.to_owned(), below: id }
     }
 
-    /// After every key that begins with `prefix`: no key has a character that sorts above the last one of Unicode.
+    /// After every key that begins with `prefix`: at the first text that sorts above all of them.
     pub fn past(prefix: &str) -> Self {
-        Self { key: format!("{prefix}\u{10ffff}"), below: 0 }
+        let mut text = prefix.to_owned();
+        while let Some(last) = text.pop() {
+            if let Some(next) = successor(last) {
+                text.push(next);
+                return Self { key: text, below: i64::MAX };
+            }
+        }
+        // Only keys of last characters are left, and none is as long as this.
+        Self::after(&char::MAX.to_string().repeat(KEY_BYTES_MAX))
     }
+}
+
+/// The character that sorts next, also in UTF-8.
+fn successor(character: char) -> Option<char> {
+    ((u32::from(character) + 1)..=u32::from(char::MAX)).find_map(char::from_u32)
 }
 
 /// One entry of a page.
@@ -92,6 +106,12 @@ impl Query<'_> {
         let rest = key.strip_prefix(self.prefix)?;
         let end = rest.find(self.delimiter)? + self.delimiter.len();
         Some(key[..self.prefix.len() + end].to_owned())
+    }
+
+    /// Where a page begins after a marker: one that is itself a common prefix stands for all below it.
+    pub fn after_marker(&self, marker: &str) -> Position {
+        let is_rolled_up = self.rolled_up(marker).is_some_and(|prefix| prefix == marker);
+        if is_rolled_up { Position::past(marker) } else { Position::after(marker) }
     }
 
     /// Reads a page of a bucket.

@@ -84,6 +84,9 @@ impl S3 {
             let mut reply = Reply::status(200);
             reply.header("etag", &quoted(&object.etag));
             object.head.checksum.iter().for_each(|checksum| checksum_headers(&mut reply, checksum));
+            if let Some((name, value)) = object.head.encryption() {
+                reply.header(name, value);
+            }
             if bucket.has_versions() {
                 reply.header("x-amz-version-id", &version);
             }

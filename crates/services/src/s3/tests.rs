@@ -1,3 +1,8 @@
+mod forms;
+mod kept;
+mod laws;
+mod told;
+
 use crate::configuration::Enforce;
 use crate::fixture::{ACCOUNT, Fixture, signed, text};
 use crate::wire::{CallContext, Principal};
@@ -72,7 +77,10 @@ async fn errors_are_those_of_aws() {
         ("PUT", "/bucket/k", &[("content-md5", "AAAAAAAAAAAAAAAAAAAAAA==")], 400, "<Code>BadDigest</Code>"),
         ("PUT", "/bucket/k", &[("x-amz-checksum-crc32", "AAAAAQ==")], 400, "<Code>BadDigest</Code>"),
         ("PUT", "/bucket/k", &[("x-amz-server-side-encryption", "aws:kms")], 501, "NotImplemented"),
-        ("PUT", "/bucket?cors", none, 501, "s3:PutBucketCors is not implemented"),
+        ("PUT", "/bucket/key", &[("x-amz-acl", "public-read")], 400, "AccessControlListNotSupported"),
+        ("PUT", "/bucket?website", none, 501, "s3:PutBucketWebsite is not implemented"),
+        ("GET", "/bucket?cors", none, 404, "<Code>NoSuchCORSConfiguration</Code>"),
+        ("PUT", "/bucket?cors", none, 400, "<Code>MalformedXML</Code>"),
         ("DELETE", "/bucket", none, 409, "<Code>BucketNotEmpty</Code>"),
         ("PUT", "/Bad_Name", none, 400, "<Code>InvalidBucketName</Code>"),
     ];

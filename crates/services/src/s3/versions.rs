@@ -91,6 +91,22 @@ pub(super) struct Object {
 }
 
 impl Object {
+    /// An object without anything, for tests to fill in.
+    #[cfg(test)]
+    pub fn nothing() -> Self {
+        Self {
+            id: 0,
+            key: String::new(),
+            version: String::new(),
+            is_latest: true,
+            is_marker: false,
+            size: 0,
+            etag: String::new(),
+            modified: 0,
+            head: Head::default(),
+        }
+    }
+
     pub const COLUMNS: &str = "id, key, version, is_latest, is_marker, size, etag, modified, head";
 
     pub fn of_row(row: &Row<'_>) -> rusqlite::Result<Self> {
