@@ -6,6 +6,8 @@ mod elsewhere;
 mod older_signature;
 mod signature;
 
+pub(crate) use signature::is_equal;
+
 use crate::configuration::{Enforce, ServicesConfig};
 use crate::environment::Environment;
 use crate::guard::{FromPage, PageVerdict, Pages};
@@ -15,8 +17,8 @@ use crate::server::BODY_BYTES_MAX;
 use crate::storage::StorageError;
 use crate::wire::credential_scope::{CredentialScope, session_token};
 use crate::wire::render::Envelope;
-use crate::wire::stream::Sender;
 use crate::wire::route::{by_form, route};
+use crate::wire::stream::Sender;
 use crate::wire::{
     Access, CallContext, Decision, Form, INVOCATION_ID_HEADER, Principal, Protocol, Service, ServiceError,
     ServiceRequest, ServiceResponse,

@@ -10,11 +10,8 @@ use bytes::Bytes;
 pub(super) fn document_of(request: &ServiceRequest) -> Result<Bytes, ServiceError> {
     let expected = Expected::of(request)?;
     let mut digests = expected.digests();
-    let (bytes, trailers) = if expected.is_chunked {
-        dechunk(request)?
-    } else {
-        (request.body.clone(), Vec::new())
-    };
+    let (bytes, trailers) =
+        if expected.is_chunked { dechunk(request)? } else { (request.body.clone(), Vec::new()) };
     digests.update(&bytes);
     expected.check(digests.finish(), &trailers)?;
     Ok(bytes)
@@ -25,7 +22,8 @@ pub(super) fn dechunk(request: &ServiceRequest) -> Result<(Bytes, Trailers), Ser
     let (mut chunks, mut found) = (Chunks::new(), Vec::new());
     chunks.feed(request.body.clone(), &mut found)?;
     let bytes = Bytes::from(found.concat());
-    let announced = request.header("x-amz-decoded-content-length").and_then(|text| text.parse::<usize>().ok());
+    let announced =
+        request.header("x-amz-decoded-content-length").and_then(|text| text.parse::<usize>().ok());
     if announced.is_some_and(|announced| announced != bytes.len()) {
         return Err(incomplete());
     }

@@ -42,9 +42,7 @@ pub(super) struct Computed {
 impl Expected {
     pub fn of(request: &ServiceRequest) -> Result<Self, ServiceError> {
         let content_sha256 = request.header("x-amz-content-sha256").unwrap_or_default();
-        let encoding = request.header("content-encoding").unwrap_or_default();
-        let is_chunked = content_sha256.starts_with("STREAMING-")
-            || encoding.split(',').any(|part| part.trim() == "aws-chunked");
+        let is_chunked = is_chunked(request);
         let is_digest =
             content_sha256.len() == 64 && content_sha256.bytes().all(|byte| byte.is_ascii_hexdigit());
         let length = if is_chunked { "x-amz-decoded-content-length" } else { "content-length" };
@@ -107,6 +105,14 @@ impl Expected {
             }
         }
     }
+}
+
+/// Whether the body is in AWS's chunks.
+pub(super) fn is_chunked(request: &ServiceRequest) -> bool {
+    let is_streaming =
+        request.header("x-amz-content-sha256").is_some_and(|value| value.starts_with("STREAMING-"));
+    let encoding = request.header("content-encoding").unwrap_or_default();
+    is_streaming || encoding.split(',').any(|part| part.trim() == "aws-chunked")
 }
 
 /// The one checksum that a request gives or announces.

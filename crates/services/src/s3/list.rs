@@ -10,8 +10,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 /// The input that the listings share.
 pub(super) struct Listing<'a> {
-    prefix: &'a str,
-    delimiter: &'a str,
+    pub prefix: &'a str,
+    pub delimiter: &'a str,
     count_max: usize,
     is_encoded: bool,
 }
@@ -31,7 +31,7 @@ impl<'a> Listing<'a> {
         Ok(Self { prefix: text("prefix"), delimiter: text("delimiter"), count_max, is_encoded })
     }
 
-    fn query(&self, rows: Rows) -> Query<'a> {
+    pub fn query(&self, rows: Rows) -> Query<'a> {
         Query {
             rows,
             prefix: self.prefix,

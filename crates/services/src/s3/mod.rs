@@ -46,9 +46,11 @@ mod tags;
 #[cfg(test)]
 mod tests;
 mod text;
+mod uploads;
 mod versions;
 
 pub(crate) use address::bucket_of_parts as bucket_of_host;
+pub(crate) use operation::is_form_upload;
 pub(crate) use plain::plain;
 
 use crate::environment::Environment;

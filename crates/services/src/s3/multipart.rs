@@ -1,4 +1,5 @@
-//! Multipart uploads: begun, filled with parts in any order, aborted, listed. [`super::complete`] makes the object.
+//! Multipart uploads: begun, filled with parts in any order, aborted, listed. [`super::complete`] makes the object,
+//! [`super::uploads`] lists the unfinished.
 //!
 //! A part's file belongs to its row; a part that is sent again releases the one before.
 
@@ -10,7 +11,7 @@ use super::expected::{Computed, Expected};
 use super::get::READ_ATTEMPTS_MAX;
 use super::head::{Head, refuse_unsupported};
 use super::intake::{Source, UPLOAD_BYTES_MAX, take_in, too_large};
-use super::list::{Listing, count_of};
+use super::list::count_of;
 use super::page::ENTRIES_MAX;
 use super::reply::{Change, Reply};
 use super::text::{document, iso_ms, quoted};
@@ -242,52 +243,6 @@ impl S3 {
         children
             .extend(parts.iter().map(|part| part_element(part, algorithm.map(|(algorithm, _)| algorithm))));
         Ok(document("ListPartsResult", children))
-    }
-
-    pub(super) fn list_multipart_uploads(&self, call: &Call) -> Result<ServiceResponse, ServiceError> {
-        let bucket = self.bucket(call)?;
-        let listing = Listing::of(&call.request, "max-uploads")?;
-        let query = |name: &str| call.request.query(name).unwrap_or_default();
-        if !query("delimiter").is_empty() {
-            return Err(errors::not_implemented("ListMultipartUploads with a delimiter"));
-        }
-        let (prefix, key_marker, id_marker) =
-            (query("prefix"), query("key-marker"), query("upload-id-marker"));
-        let count_max = count_of(&call.request, "max-uploads")?.min(ENTRIES_MAX);
-        let mut uploads: Vec<(String, String, i64)> = self.database.read(|connection| {
-            let sql = "SELECT key, id, initiated FROM uploads WHERE bucket = ?1 AND key >= ?2 \
-                       AND (key > ?3 OR (key = ?3 AND ?4 <> '' AND id > ?4)) \
-                       AND substr(key, 1, length(?2)) = ?2 ORDER BY key, id LIMIT ?5";
-            let mut statement = connection.prepare_cached(sql)?;
-            let limit = i64::try_from(count_max + 1).unwrap_or(i64::MAX);
-            let bounds = params![bucket.id, prefix, key_marker, id_marker, limit];
-            let rows = statement.query_map(bounds, |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
-            rows.collect::<rusqlite::Result<_>>()
-        })?;
-        let is_truncated = uploads.len() > count_max;
-        uploads.truncate(count_max);
-        let mut children = vec![
-            Xml::text("Bucket", &bucket.name),
-            listing.key("KeyMarker", key_marker),
-            Xml::text("UploadIdMarker", id_marker),
-            listing.key("Prefix", prefix),
-            Xml::text("MaxUploads", count_max),
-            Xml::text("IsTruncated", is_truncated),
-        ];
-        if let Some((key, id, _)) = uploads.last().filter(|_| is_truncated) {
-            children.push(listing.key("NextKeyMarker", key));
-            children.push(Xml::text("NextUploadIdMarker", id));
-        }
-        children.extend(uploads.iter().map(|(key, id, initiated)| {
-            Xml::element("Upload")
-                .with(listing.key("Key", key))
-                .with(Xml::text("UploadId", id))
-                .with(owner("Initiator", &call.account))
-                .with(owner("Owner", &call.account))
-                .with(Xml::text("StorageClass", "STANDARD"))
-                .with(Xml::text("Initiated", iso_ms(*initiated)))
-        }));
-        Ok(document("ListMultipartUploadsResult", children))
     }
 
     /// The upload that a call names.

@@ -220,6 +220,13 @@ impl Operation {
     }
 }
 
+/// Whether a request is a browser's upload, which bears its signature in its body.
+pub(crate) fn is_form_upload(parts: &http::request::Parts) -> bool {
+    let request = ServiceRequest::from_http(parts, bytes::Bytes::new()).of_service("s3");
+    let address = Address::of(&request);
+    address.is_ok_and(|address| Operation::of(&request, &address) == Ok(Operation::PostObject))
+}
+
 /// Whether a browser's form is sent.
 pub(super) fn is_form(method: &Method, headers: &HeaderMap) -> bool {
     let content_type =

@@ -3,6 +3,7 @@
 //! twice, as AWS says of its own.
 
 use super::S3;
+use crate::background::Background;
 use crate::environment::Environment;
 use crate::events::{Event, PlacedEvent};
 use crate::storage::Database;
@@ -10,10 +11,9 @@ use crate::target_call::{invoke_function, publish, send_message};
 use crate::wire::{CallContext, ServiceError};
 use rusqlite::{Connection, params};
 use serde_json::{Value, json};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Notify;
-use tokio::task::JoinHandle;
 
 /// The target of rows for the default bus; all others are ARNs.
 pub(super) const EVENT_BRIDGE: &str = "events";
@@ -29,7 +29,7 @@ const PAUSE_MAX_MS: i64 = 480_000;
 #[derive(Default)]
 pub(super) struct Outbox {
     arrived: Arc<Notify>,
-    task: Mutex<Option<JoinHandle<()>>>,
+    background: Background,
 }
 
 /// Something that is owed.
@@ -69,18 +69,12 @@ impl Outbox {
     pub fn start(&self, service: &S3) {
         let courier =
             Courier { environment: service.environment.clone(), database: service.database.clone() };
-        let task = tokio::spawn(courier.run(Arc::clone(&self.arrived)));
-        *self.task.lock().unwrap_or_else(PoisonError::into_inner) = Some(task);
+        self.background.start(courier.run(Arc::clone(&self.arrived)));
     }
 
     /// Ends the task; what it had in flight stays owed.
     pub async fn stop(&self) {
-        let task = self.task.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(task) = task {
-            task.abort();
-            // The only error is the cancellation itself.
-            let _ = task.await;
-        }
+        self.background.stop().await;
     }
 }
 

@@ -14,6 +14,8 @@ use super::put::{Incoming, Inserted};
 use super::reply::{Change, Reply};
 use super::text::{encode_key, quoted};
 use super::{Call, S3, Target, errors, tags};
+use crate::front::is_equal;
+use crate::wire::sigv4::Scope;
 use crate::wire::{CallContext, Decision, Principal, ServiceError, ServiceRequest, ServiceResponse, Xml};
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method};
@@ -78,9 +80,29 @@ impl S3 {
         self.commit(call, fresh, job).await
     }
 
+    /// Verifies the signature of the policy, if this server knows whose may be.
+    fn verify(&self, fields: &Fields, key: &str, region: &str) -> Result<(), ServiceError> {
+        let iam = self.environment.iam();
+        if !iam.verifies_signatures() {
+            return Ok(());
+        }
+        let secret = iam.secret_of(key).ok_or_else(|| {
+            let message = "The AWS Access Key Id you provided does not exist in our records.";
+            ServiceError::new(403, "InvalidAccessKeyId", message).with_field("AWSAccessKeyId", key)
+        })?;
+        let scope = Scope { time: required(fields, "x-amz-date")?, region, service: "s3" };
+        let signature = scope.sign(&secret, required(fields, "policy")?);
+        if is_equal(&signature, required(fields, "x-amz-signature")?) {
+            return Ok(());
+        }
+        let message = "The request signature we calculated does not match the signature you provided. Check your key and \
+                       signing method.";
+        Err(ServiceError::new(403, "SignatureDoesNotMatch", message).with_field("AWSAccessKeyId", key))
+    }
+
     /// Who signed the form.
     fn sender(&self, call: &Call, fields: &Fields) -> Result<Principal, ServiceError> {
-        let key = match fields.get("x-amz-credential") {
+        let (key, region) = match fields.get("x-amz-credential") {
             Some(credential) => {
                 for name in ["x-amz-signature", "x-amz-date", "x-amz-algorithm"] {
                     required(fields, name)?;
@@ -88,7 +110,8 @@ impl S3 {
                 // The access key itself may hold a slash, so the scope is read from the right.
                 let mut words = credential.rsplitn(5, '/');
                 let is_scope = words.next() == Some("aws4_request") && words.next() == Some("s3");
-                words.nth(2).filter(|_| is_scope).ok_or_else(|| {
+                let (region, key) = (words.next(), words.nth(1));
+                key.zip(region).filter(|_| is_scope).ok_or_else(|| {
                     let message =
                         "Error parsing the X-Amz-Credential parameter; the Credential is mal-formed";
                     errors::invalid_request(message)
@@ -97,9 +120,10 @@ impl S3 {
             None => {
                 let key = required(fields, "AWSAccessKeyId")?;
                 required(fields, "signature")?;
-                key
+                (key, "")
             }
         };
+        self.verify(fields, key, region)?;
         let token = fields.get("x-amz-security-token");
         let principal = self.environment.iam().principal(Some(key), token, call.now);
         principal.map_err(|error| error.in_protocol(call.request.protocol))

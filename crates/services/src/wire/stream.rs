@@ -56,7 +56,10 @@ impl Sender {
         let mut all = bytes::BytesMut::new();
         while let Some(piece) = pieces.next().await? {
             if all.len() + piece.len() > bytes_max {
-                return Err(ServiceError::client("EntityTooLarge", "Your proposed upload exceeds the maximum allowed size"));
+                return Err(ServiceError::client(
+                    "EntityTooLarge",
+                    "Your proposed upload exceeds the maximum allowed size",
+                ));
             }
             all.extend_from_slice(&piece);
         }

@@ -140,3 +140,27 @@ async fn what_a_page_sends_as_a_form_is_for_s3_alone() {
     let users = fixture.query("iam", &[("Action", "ListUsers")]).await;
     assert!(!users.contains("evil"), "{users}");
 }
+
+#[tokio::test]
+async fn unfinished_uploads_are_listed_in_pages_with_common_prefixes() {
+    let fixture = Fixture::open(Enforce::Off);
+    put(&fixture, "/bucket", "").await;
+    for key in ["a/1", "a/2", "b", "b", "c/3"] {
+        assert_eq!(send(&fixture, "POST", &format!("/bucket/{key}?uploads"), &[], "").await.status(), 200);
+    }
+    let (mut marker, mut found) = (String::new(), Vec::new());
+    loop {
+        let uri = format!("/bucket?uploads&delimiter=%2F&max-uploads=1{marker}");
+        let (_, page) = text(&send(&fixture, "GET", &uri, &[], "").await);
+        let texts = |name: &str| -> Vec<String> {
+            let open = format!("<{name}>");
+            let pieces = page.split(open.as_str()).skip(1).filter_map(|piece| piece.split('<').next());
+            pieces.map(str::to_owned).collect()
+        };
+        found.extend(texts("Key").into_iter().chain(texts("Prefix")).filter(|text| !text.is_empty()));
+        let Some(key) = texts("NextKeyMarker").pop() else { break };
+        let id = texts("NextUploadIdMarker").pop().unwrap_or_default();
+        marker = format!("&key-marker={key}&upload-id-marker={id}");
+    }
+    assert_eq!(found, ["a/", "b", "b", "c/"]);
+}
