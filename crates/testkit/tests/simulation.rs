@@ -48,7 +48,7 @@ fn every_planted_bug_around_a_map_run_is_caught() {
 #[test]
 fn map_runs_end_as_they_would_have_whatever_happens_to_the_process() {
     let mut ends = std::collections::BTreeMap::new();
-    for seed in 0..600 {
+    for seed in 0..400 {
         match simulate_map_run(seed, None) {
             Ok(ending) => {
                 *ends.entry(ending.counts.split(' ').next().unwrap_or_default().to_owned()).or_insert(0) += 1
@@ -56,7 +56,7 @@ fn map_runs_end_as_they_would_have_whatever_happens_to_the_process() {
             Err(violation) => panic!("seed {seed}: {violation}"),
         }
     }
-    assert!(ends["Succeeded"] > 100 && ends["Aborted"] > 10, "{ends:?}");
+    assert!(ends["Succeeded"] > 100 && ends["Aborted"] > 5, "{ends:?}");
 }
 
 fn every_bug_is_caught(mutations: &[Mutation]) {
