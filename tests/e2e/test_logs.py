@@ -171,6 +171,8 @@ def test_report_metrics_table_and_results_say_what_the_raw_lines_say(world, seed
                for status in ("SUCCEEDED", "FAILED")}
     inputs = {status: sorted(json.loads(record["Input"])["key"] for record in found) for status, found in records.items()}
     assert inputs == {"SUCCEEDED": sorted(raw.files), "FAILED": sorted(raw.too_large)}
+    counts = server.client("stepfunctions").describe_map_run(mapRunArn=report["mapRun"])["itemCounts"]
+    assert (counts["succeeded"], counts["failed"], counts["total"]) == (len(raw.files), 1, len(raw.files) + 1)
 
 
 def test_every_input_ends_as_written_beside_it_and_a_repeated_run_doubles_nothing(world):
