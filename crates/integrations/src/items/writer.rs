@@ -355,12 +355,13 @@ mod tests {
         let identity = Identity { role_arn, session_name, account, region, invocation_id: "run".into() };
         let transport: Arc<dyn Transport> = Arc::<Receiver>::clone(receiver);
         let writer = json!({ "Arguments": { "Bucket": "b", "Prefix": "p" } });
+        let mut pages = Pages(vec![children.to_vec()]);
         let written = pin!(results(
             &transport,
             &identity,
             "arn:aws:states:us-east-1:1:mapRun:m/l:id",
             &writer,
-            &mut Pages(vec![children.to_vec()]),
+            &mut pages,
             0
         ));
         assert!(matches!(written.poll(&mut Context::from_waker(Waker::noop())), Poll::Ready(Ok(_))));

@@ -53,7 +53,7 @@ impl<'a> Scan<'a> {
         }
         let newest = |group: &&mut Group| group.page.front().map(|event| (event.at, event.seq));
         let group =
-            self.groups.iter_mut().filter(|group| !group.page.is_empty()).max_by_key(|group| newest(&group));
+            self.groups.iter_mut().filter(|group| !group.page.is_empty()).max_by_key(|group| newest(group));
         Ok(group.and_then(|group| group.page.pop_front()))
     }
 }

@@ -257,7 +257,7 @@ impl Reader<'_> {
         let unit = self.scanner.word().unwrap_or_default().to_lowercase();
         let known = PERIODS.iter().find(|(names, _)| names.contains(&unit.as_str()));
         match (number, known) {
-            (Some(number), Some((_, length))) if number >= 1.0 && number < 1e6 => {
+            (Some(number), Some((_, length))) if (1.0..1e6).contains(&number) => {
                 Ok((number * *length as f64) as i64)
             }
             _ => Err(self.scanner.refuse(start, "a period such as 5m is expected")),
