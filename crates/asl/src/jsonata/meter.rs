@@ -23,6 +23,11 @@ const NODE_BYTES: usize = 48;
 const ITEM_BYTES: usize = 16;
 /// What any value costs that is built.
 const VALUE_BYTES: usize = 96;
+/// What an object costs beyond its fields: the engine makes each a hash table.
+const OBJECT_BYTES: usize = 384;
+/// `$spread` makes an object of every field before its result is seen, so expressions that name it may build a
+/// part of what others may.
+const SPREAD_SHARE: usize = 6;
 /// The longest picture of `$formatNumber`.
 const PICTURE_BYTES_MAX: usize = 10_000;
 /// The longest text searched by a regular expression: all matches take time by its square, between which no clock is read.
@@ -51,7 +56,10 @@ impl<'a> Meter<'a> {
             analysis,
             string_bytes_max: limits.string_bytes_max,
             array_items_max: limits.array_items_max,
-            left: limits.built_bytes_max,
+            left: match analysis.names.contains("spread") {
+                true => limits.built_bytes_max / SPREAD_SHARE,
+                false => limits.built_bytes_max,
+            },
             longest: 0,
             lengths: [0; 3],
             regex_seen: false,
@@ -110,6 +118,10 @@ impl<'a> Meter<'a> {
             "array" | "object" => self.nodes(value).saturating_mul(NODE_BYTES).saturating_add(VALUE_BYTES),
             "function" => FUNCTION_BYTES,
             _ => 0,
+        };
+        let bytes = match node.kind {
+            NodeKind::Object { .. } => bytes.saturating_add(OBJECT_BYTES),
+            _ => bytes,
         };
         self.charge(bytes);
     }

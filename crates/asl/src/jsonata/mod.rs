@@ -110,7 +110,7 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Limits {
         Limits {
-            steps_max: 5_000_000,
+            steps_max: 4_000_000,
             depth_max: 2_500,
             string_bytes_max: 1 << 20,
             array_items_max: 1_000_000,
