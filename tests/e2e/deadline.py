@@ -3,7 +3,7 @@
 import time
 
 
-def eventually(look, seconds=30, what=None):
+def eventually(look, seconds=90, what=None):
     """Returns the first true answer of `look`; fails when none came within `seconds`."""
     end = time.monotonic() + seconds
     while True:

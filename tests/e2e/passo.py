@@ -119,7 +119,7 @@ class Server:
         text = (ORDER / "inputs" / name).read_text()
         return self.client("stepfunctions").start_execution(stateMachineArn=machine, input=text, **more)["executionArn"]
 
-    def ended(self, execution, seconds=60):
+    def ended(self, execution, seconds=180):
         """Describes an execution once it has ended."""
         client = self.client("stepfunctions")
         end = time.monotonic() + seconds
@@ -135,7 +135,7 @@ class Server:
     def signal(self, number):
         self.process.send_signal(number)
 
-    def stop(self, seconds=20):
+    def stop(self, seconds=60):
         """Ends it as an operator does; returns its exit code."""
         self.signal(signal.SIGTERM)
         return self.process.wait(seconds)

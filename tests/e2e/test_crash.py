@@ -238,13 +238,13 @@ def test_no_function_survives_its_server_and_tasks_are_found_again(world):
     eventually(lambda: len(running_tasks(server)) == 3, what="three running tasks")
     before = set(running_tasks(server))
     server.kill()
-    eventually(lambda: not functions_of(server), seconds=10, what="the end of every function")
+    eventually(lambda: not functions_of(server), seconds=60, what="the end of every function")
     server.start()
     assert server.ended(execution)["status"] == "SUCCEEDED"
     tasks = server.client("ecs").list_tasks(cluster="order-cluster", desiredStatus="STOPPED")["taskArns"]
     assert set(tasks) == before
     assert server.stop() == 0
-    eventually(lambda: server.children() == {}, seconds=10, what="the end of every child process")
+    eventually(lambda: server.children() == {}, seconds=60, what="the end of every child process")
 
 
 def functions_of(server):

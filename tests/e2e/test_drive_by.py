@@ -48,7 +48,7 @@ def send(server, service, headers):
         path, sent["Content-Type"] = name, "application/json"
     else:
         sent |= {"X-Amz-Target": name, "Content-Type": "application/x-amz-json-1.0"}
-    connection = http.client.HTTPConnection(server.listen, timeout=10)
+    connection = http.client.HTTPConnection(server.listen, timeout=90)
     connection.putrequest(method, path, skip_host=True)
     content = (content or "").encode()
     for key, value in {**sent, **headers, "Content-Length": str(len(content))}.items():
@@ -86,7 +86,7 @@ def test_a_page_is_refused_on_every_service_and_changes_nothing(server, page):
 
 
 def test_a_preflight_is_refused(server):
-    connection = http.client.HTTPConnection(server.listen, timeout=10)
+    connection = http.client.HTTPConnection(server.listen, timeout=90)
     connection.request("OPTIONS", "/", headers={
         "Origin": "https://evil.example", "Access-Control-Request-Method": "POST",
         "Access-Control-Request-Headers": "x-amz-target"})
@@ -108,7 +108,7 @@ def test_requests_without_a_host_or_with_two_are_refused(server):
                  b"GET /local/info HTTP/1.1\r\nHost: localhost\r\nHost: evil.example\r\n\r\n",
                  b"GET http://evil.example/local/info HTTP/1.1\r\nHost: localhost\r\n\r\n"):
         host, port = server.listen.rsplit(":", 1)
-        with socket.create_connection((host, int(port)), timeout=10) as connection:
+        with socket.create_connection((host, int(port)), timeout=90) as connection:
             connection.sendall(head)
             status = connection.recv(4096).split(b"\r\n")[0]
             assert b" 403 " in status or b" 400 " in status, (head, status)

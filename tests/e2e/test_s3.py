@@ -454,7 +454,7 @@ def test_a_page_uploads_where_the_bucket_lets_its_origin_in_and_nowhere_else(ser
 
 
 def test_a_refused_page_is_told_nothing(server, bucket):
-    connection = http.client.HTTPConnection(server.listen, timeout=30)
+    connection = http.client.HTTPConnection(server.listen, timeout=90)
     for method, path in (("OPTIONS", f"/{bucket}/key"), ("PUT", f"/{bucket}/key"), ("GET", "/local/info")):
         connection.request(method, path, headers={
             "Origin": "https://evil.example", "Access-Control-Request-Method": "PUT"})

@@ -19,7 +19,7 @@ def set_clock(server, **wish):
     request = urllib.request.Request(
         f"{server.endpoint}/local/clock", json.dumps(wish).encode() if wish else None,
         {"content-type": "application/json"})
-    with urllib.request.urlopen(request, timeout=30) as answer:
+    with urllib.request.urlopen(request, timeout=90) as answer:
         return datetime.datetime.fromisoformat(json.load(answer)["time"])
 
 
@@ -66,7 +66,7 @@ def days(server, arn):
 
 def after_everything(server, at):
     """Sets the clock to `at` and returns when what was due until then has been done: a schedule of that time has run."""
-    sqs = server.client("sqs", connect_timeout=30, read_timeout=40)
+    sqs = server.client("sqs", connect_timeout=60, read_timeout=90)
     name = "at-" + at.replace(":", "-")
     queue = sqs.create_queue(QueueName=name)["QueueUrl"]
     arn = role(server, name, "scheduler.amazonaws.com", "sqs:SendMessage")
@@ -208,7 +208,7 @@ def test_a_scheduled_rule_starts_an_execution_too(world):
 
 def test_any_action_can_be_the_target_and_what_is_refused_lands_in_the_dead_letter_queue(world):
     server = world.serve("--iam", "on", "--clock", "2026-03-06T20:00:00Z")
-    sqs = server.client("sqs", connect_timeout=30, read_timeout=40)
+    sqs = server.client("sqs", connect_timeout=60, read_timeout=90)
     dead = sqs.create_queue(QueueName="dead")["QueueUrl"]
     server.client("dynamodb").create_table(
         TableName="days", BillingMode="PAY_PER_REQUEST", KeySchema=[{"AttributeName": "day", "KeyType": "HASH"}],

@@ -82,7 +82,7 @@ impl Fixture {
         let Self { services, directory, clock, enforce } = self;
         drop(services);
         // Background tasks of the old services let go of the directory's lock a moment after the shutdown.
-        let patience = std::time::Duration::from_secs(20);
+        let patience = std::time::Duration::from_secs(60);
         let opened = tokio::time::timeout(patience, async {
             loop {
                 match Self::over(directory.clone(), clock.clone(), enforce) {

@@ -87,7 +87,7 @@ fn paths_that_would_find_powers_are_stopped() {
     ] {
         let _ = JsonPath::parse(&path).unwrap().evaluate(document);
     }
-    assert!(started.elapsed() < Duration::from_secs(20));
+    assert!(started.elapsed() < Duration::from_secs(60));
     assert!(JsonPath::parse(&format!("${}", ".a".repeat(100_000))).is_err());
     assert!(JsonPath::parse(&format!("$[?({}@.a{})]", "(".repeat(100_000), ")".repeat(100_000))).is_err());
     assert!(JsonPath::parse(&format!("$[?({}@.a)]", "!".repeat(100_000))).is_err());

@@ -29,7 +29,7 @@ async fn logged(services: &Services, count: usize) -> Vec<String> {
     loop {
         let found = call(services, "logs", "FilterLogEvents", json!({"logGroupName": "seen"})).await;
         let events = found.ok().and_then(|found| found["events"].as_array().cloned()).unwrap_or_default();
-        if events.len() >= count || started.elapsed() > Duration::from_secs(10) {
+        if events.len() >= count || started.elapsed() > Duration::from_secs(60) {
             return events.iter().filter_map(|event| event["message"].as_str().map(str::to_owned)).collect();
         }
         tokio::time::sleep(Duration::from_millis(5)).await;

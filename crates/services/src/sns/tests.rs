@@ -45,7 +45,7 @@ async fn mails(directory: &Path, count: usize) -> Vec<String> {
             .filter(|file| file.path().extension().is_some_and(|extension| extension == "eml"))
             .filter_map(|file| std::fs::read_to_string(file.path()).ok())
             .collect();
-        if mails.len() >= count || started.elapsed() > Duration::from_secs(10) {
+        if mails.len() >= count || started.elapsed() > Duration::from_secs(60) {
             return mails;
         }
         tokio::time::sleep(Duration::from_millis(5)).await;

@@ -61,7 +61,7 @@ async fn a_call_repeated_under_its_invocation_id_sends_once() {
 async fn a_long_poll_ends_with_the_message_that_is_sent_meanwhile() {
     let fixture = Fixture::open(Enforce::Log);
     let url = create(&fixture, "q", json!({ "ReceiveMessageWaitTimeSeconds": "20" })).await;
-    let (received, _) = tokio::time::timeout(Duration::from_secs(10), async {
+    let (received, _) = tokio::time::timeout(Duration::from_secs(18), async {
         tokio::join!(receive(&fixture, &url), send(&fixture, &url, "late"))
     })
     .await
@@ -73,7 +73,7 @@ async fn a_long_poll_ends_with_the_message_that_is_sent_meanwhile() {
 async fn a_long_poll_ends_when_the_services_stop() {
     let fixture = Fixture::open(Enforce::Log);
     let url = create(&fixture, "q", json!({ "ReceiveMessageWaitTimeSeconds": "20" })).await;
-    let waited = tokio::time::timeout(Duration::from_secs(10), async {
+    let waited = tokio::time::timeout(Duration::from_secs(18), async {
         tokio::join!(receive(&fixture, &url), fixture.services.shutdown())
     });
     assert!(waited.await.unwrap().0.is_empty());
