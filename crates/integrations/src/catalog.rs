@@ -4,6 +4,7 @@ use asl::diagnostic::Code;
 use asl::resource::{Pattern, Problem, Resource, ResourceCatalog, ResourceKind};
 use serde_json::Value;
 
+use crate::http_task;
 use crate::naming::pascal;
 use crate::optimized;
 use crate::sync;
@@ -41,6 +42,12 @@ impl ResourceCatalog for Catalog {
             }];
         }
         let unknown = || vec![Problem::unknown_resource(&resource.arn)];
+        if &**service == "http" {
+            return match (&**action, pattern) {
+                ("invoke", Pattern::RequestResponse) => arguments.map_or_else(Vec::new, http_task::problems),
+                _ => unknown(),
+            };
+        }
         if !pattern_exists(service, action, *pattern) || excluded(service, action) {
             return unknown();
         }
@@ -54,15 +61,8 @@ impl ResourceCatalog for Catalog {
 
 /// What AWS has and this server does not, by name.
 fn unsupported_here(service: &str, action: &str, pattern: Pattern) -> Option<String> {
-    const ABSENT: [&str; 7] = [
-        "apigateway",
-        "bedrockagentcore",
-        "eks",
-        "elasticmapreduce",
-        "emr-containers",
-        "emr-serverless",
-        "http",
-    ];
+    const ABSENT: [&str; 6] =
+        ["apigateway", "bedrockagentcore", "eks", "elasticmapreduce", "emr-containers", "emr-serverless"];
     if ABSENT.contains(&service) {
         return Some(format!("{service}:{action}"));
     }

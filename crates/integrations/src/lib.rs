@@ -7,6 +7,7 @@
 
 pub mod catalog;
 mod failure;
+mod http_task;
 pub mod items;
 pub mod mock;
 pub mod model;
@@ -20,7 +21,10 @@ mod transport;
 
 pub use catalog::Catalog;
 pub use failure::Failure;
+pub use http_task::{HttpTrace, Secrets};
 pub use sdk::SdkCall;
 pub use sync::Observation;
 pub use task::{Call, Integrations, Report, Stage};
-pub use transport::{Answer, Identity, Pending, Transport, TransportError};
+pub use transport::{
+    Adding, Additions, Answer, Endpoint, Identity, Pending, Refusal, Transport, TransportError,
+};

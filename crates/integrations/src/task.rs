@@ -98,6 +98,7 @@ impl Integrations {
         match &call.resource.kind {
             ResourceKind::Lambda => self.invoke_directly(call).await,
             ResourceKind::Activity => unsupported(&call.resource.arn),
+            ResourceKind::Service { service, .. } if &**service == "http" => self.run_http(call).await,
             ResourceKind::Service { service, action, pattern } => match plan(service, action) {
                 Some(plan) => self.run_service(call, &plan, service, *pattern).await,
                 None => unsupported(&call.resource.arn),

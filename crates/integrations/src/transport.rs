@@ -38,6 +38,9 @@ pub enum TransportError {
     /// The answer did not come in time.
     #[error("Unable to execute HTTP request: Read timed out")]
     TimedOut,
+    /// The endpoint may not be called from here.
+    #[error("{0}")]
+    Refused(String),
     /// The answer is larger than is read.
     #[error("The response is larger than {0} bytes")]
     TooLarge(usize),
@@ -47,6 +50,44 @@ pub enum TransportError {
 pub type Answer = Result<http::Response<Bytes>, TransportError>;
 /// What [`Transport::call`] returns.
 pub type Pending<'a> = Pin<Box<dyn Future<Output = Answer> + Send + 'a>>;
+
+/// An endpoint that a task wants to call, and by which connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Endpoint {
+    /// The state machine, on which the permission to call it is evaluated.
+    pub state_machine_arn: String,
+    /// Its address, without what is added to the query.
+    pub url: String,
+    /// The HTTP method.
+    pub method: String,
+    /// The connection.
+    pub connection_arn: String,
+}
+
+/// What a connection adds to a request. It holds secrets, so it cannot be printed.
+#[derive(Clone, Default)]
+pub struct Additions {
+    /// Headers.
+    pub headers: Vec<(String, String)>,
+    /// Of the query string.
+    pub query: Vec<(String, String)>,
+    /// Members of the body.
+    pub body: Vec<(String, String)>,
+    /// Which token is among them; none where there is none that could be renewed.
+    pub token: Option<i64>,
+}
+
+/// Why an endpoint cannot be called by a connection: the ASL error and its cause.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// Such as `Events.ConnectionResource.AccessDenied`.
+    pub error: String,
+    /// For people.
+    pub cause: String,
+}
+
+/// What [`Transport::additions`] returns.
+pub type Adding<'a> = Pin<Box<dyn Future<Output = Result<Additions, Refusal>> + Send + 'a>>;
 
 /// Sends requests. Implemented by the binary: in process to the embedded services, or over HTTP with SigV4.
 pub trait Transport: Send + Sync {
@@ -58,6 +99,20 @@ pub trait Transport: Send + Sync {
         request: http::Request<Bytes>,
     ) -> Pending<'a>;
 
-    /// Sends `request` (absolute URI) to an outside HTTP endpoint, unsigned.
+    /// What a connection adds to a request to an endpoint, if this caller may call it so. `refused` is the token that the
+    /// endpoint did not take. Without an implementation there are no connections.
+    fn additions<'a>(
+        &'a self,
+        identity: &'a Identity,
+        endpoint: &'a Endpoint,
+        refused: Option<i64>,
+    ) -> Adding<'a> {
+        let _ = (identity, refused);
+        let error = "Events.ConnectionResource.ResourceNotFound".into();
+        let cause = format!("The connection {} does not exist.", endpoint.connection_arn);
+        Box::pin(async move { Err(Refusal { error, cause }) })
+    }
+
+    /// Sends `request` (absolute URI) to an outside HTTP endpoint, unsigned. Redirects are answers.
     fn http<'a>(&'a self, request: http::Request<Bytes>) -> Pending<'a>;
 }

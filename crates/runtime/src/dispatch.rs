@@ -10,6 +10,7 @@ use asl::payload::Payload;
 use asl::program::Resource;
 use engine::map_run::{ReadItems, WriteResults};
 use engine::{Failure, Stage, Start, TaskId};
+use serde_json::Value;
 use store::{ExecutionRow, MapRunItem};
 
 use crate::clock::BoxFuture;
@@ -66,6 +67,24 @@ pub enum TaskReport {
         /// How far it got.
         stage: Stage,
     },
+}
+
+/// What an HTTP Task sent and got, for who tests its state: objects with AWS's members.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TaskTrace {
+    /// The request.
+    pub request: Value,
+    /// The answer, if there was one.
+    pub response: Option<Value>,
+}
+
+/// Whether a trace shows what a connection adds to a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Secrets {
+    /// As it was sent.
+    Shown,
+    /// Without it.
+    Omitted,
 }
 
 /// How a cancellation ended.
@@ -136,6 +155,11 @@ pub trait Dispatch: Send + Sync + 'static {
     }
     /// Starts the task, and waits for its end unless the pattern says otherwise.
     fn run(&self, call: TaskCall) -> BoxFuture<'_, TaskReport>;
+    /// As [`Dispatch::run`], and tells what an HTTP Task sent and got.
+    fn run_traced(&self, call: TaskCall, secrets: Secrets) -> BoxFuture<'_, (TaskReport, Option<TaskTrace>)> {
+        let _ = secrets;
+        Box::pin(async move { (self.run(call).await, None) })
+    }
     /// Waits for the end of a submitted `.sync` job. [`TaskReport::Submitted`] is not an answer.
     fn observe(&self, call: TaskCall, handle: Payload) -> BoxFuture<'_, TaskReport>;
     /// Stops what [`Dispatch::run`] began. Without a handle (crash between start and commit) the job is found by the

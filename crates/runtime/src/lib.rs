@@ -29,7 +29,9 @@ mod trial;
 
 pub use clock::{BoxFuture, Clock, SystemClock, TokioClock};
 pub use config::RuntimeConfig;
-pub use dispatch::{CancelReport, Dispatch, ItemsReport, MapRunChild, TaskCall, TaskReport};
+pub use dispatch::{
+    CancelReport, Dispatch, ItemsReport, MapRunChild, Secrets, TaskCall, TaskReport, TaskTrace,
+};
 pub use entropy::Seeds;
 pub use error::Error;
 pub use executions::{

@@ -6,7 +6,7 @@ use std::time::Duration;
 use asl::timestamp::Timestamp;
 use engine::Failure;
 
-use crate::dispatch::{TaskCall, TaskReport};
+use crate::dispatch::{Secrets, TaskCall, TaskReport, TaskTrace};
 use crate::runtime::Runtime;
 
 impl Runtime {
@@ -32,14 +32,19 @@ impl Runtime {
 
     /// Does one task that belongs to no execution; nothing of it is recorded. It fails with `States.Timeout` when it takes
     /// longer than `timeout`.
-    pub async fn try_task(&self, call: TaskCall, timeout: Duration) -> TaskReport {
+    pub async fn try_task(
+        &self,
+        call: TaskCall,
+        secrets: Secrets,
+        timeout: Duration,
+    ) -> (TaskReport, Option<TaskTrace>) {
         let deadline = self.core.clock.sleep_until(self.now().plus(timeout));
         tokio::select! {
-            report = self.core.dispatch.run(call) => report,
-            () = deadline => TaskReport::Failed {
-                failure: Failure::named("States.Timeout"),
-                stage: engine::Stage::Run,
-            },
+            report = self.core.dispatch.run_traced(call, secrets) => report,
+            () = deadline => {
+                let (failure, stage) = (Failure::named("States.Timeout"), engine::Stage::Run);
+                (TaskReport::Failed { failure, stage }, None)
+            }
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::environment::{Clock, SystemClock};
 use crate::front::Elsewhere;
+use crate::outside::{Closed, WayOut};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -83,6 +84,8 @@ pub struct ServicesConfig {
     pub keys: Vec<AccessKey>,
     /// Services that are pointed elsewhere, by their signing names.
     pub elsewhere: BTreeMap<String, Arc<dyn Elsewhere>>,
+    /// How endpoints outside are called.
+    pub outside: Arc<dyn WayOut>,
     /// The time of day.
     pub clock: Arc<dyn Clock>,
 }
@@ -99,6 +102,7 @@ impl ServicesConfig {
             smtp: None,
             keys: Vec::new(),
             elsewhere: BTreeMap::new(),
+            outside: Arc::new(Closed),
             clock: Arc::new(SystemClock),
         }
     }

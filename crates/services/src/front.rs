@@ -10,6 +10,7 @@ pub(crate) use signature::is_equal;
 
 use crate::configuration::{Enforce, ServicesConfig};
 use crate::environment::Environment;
+use crate::events::Connections;
 use crate::guard::{FromPage, PageVerdict, Pages};
 use crate::iam::Iam;
 use crate::registry;
@@ -58,6 +59,7 @@ pub(crate) struct Front {
     environment: Environment,
     services: BTreeMap<&'static str, Arc<dyn Service>>,
     compute: registry::Compute,
+    connections: Connections,
 }
 
 impl Services {
@@ -65,9 +67,9 @@ impl Services {
     pub fn open(config: ServicesConfig) -> Result<Self, OpenError> {
         let iam = Arc::new(Iam::open(&config)?);
         let environment = Environment::new(config, iam);
-        let (opened, compute) = registry::open_all(&environment)?;
+        let (opened, compute, connections) = registry::open_all(&environment)?;
         let services = opened.into_iter().map(|service| (service.name(), service)).collect();
-        let front = Arc::new(Front { environment, services, compute });
+        let front = Arc::new(Front { environment, services, compute, connections });
         front.environment.attach(Arc::downgrade(&front));
         front.services.values().for_each(|service| service.start());
         Ok(Self { front })
@@ -86,6 +88,11 @@ impl Services {
     /// How user code runs here, for those who tell the operator.
     pub fn compute(&self) -> &registry::Compute {
         &self.front.compute
+    }
+
+    /// EventBridge's connections, for those who call endpoints by them.
+    pub fn connections(&self) -> Connections {
+        self.front.connections.clone()
     }
 
     /// What every service shares.
@@ -322,7 +329,7 @@ fn is_open_to_all(service: &str, parts: &Parts) -> bool {
 }
 
 /// AWS's global condition keys, as far as a request tells them.
-fn with_request_keys(mut access: Access, context: &CallContext, now: jiff::Timestamp) -> Access {
+pub(crate) fn with_request_keys(mut access: Access, context: &CallContext, now: jiff::Timestamp) -> Access {
     let mut set = |key: &str, value: String| {
         access.conditions.entry(key.to_owned()).or_insert_with(|| vec![value]);
     };

@@ -18,8 +18,11 @@ pub struct Compute {
     pub ecs: Ecs,
 }
 
+/// What is opened: the services, and the doors beside the wire.
+type Opened = (Vec<Arc<dyn Service>>, Compute, events::Connections);
+
 /// Opens every service.
-pub(crate) fn open_all(environment: &Environment) -> Result<(Vec<Arc<dyn Service>>, Compute), OpenError> {
+pub(crate) fn open_all(environment: &Environment) -> Result<Opened, OpenError> {
     // First those whose sinks the others are given through the environment.
     let logs = logs::Logs::open(environment.clone())?;
     environment.attach_logs(logs.sink());
@@ -27,6 +30,7 @@ pub(crate) fn open_all(environment: &Environment) -> Result<(Vec<Arc<dyn Service
     environment.attach_metrics(metrics.sink());
     let events = events::Events::open(environment.clone())?;
     environment.attach_events(events.sink());
+    let connections = events.connections();
     let processes = Processes::open(&environment.config().data_dir)
         .map_err(|error| OpenError::Service { service: "processes", reason: error.to_string() })?;
     let writer = LogWriter::new(environment.clone());
@@ -47,5 +51,5 @@ pub(crate) fn open_all(environment: &Environment) -> Result<(Vec<Arc<dyn Service
         Arc::new(s3::S3::open(environment.clone())?),
         Arc::new(cloudformation::CloudFormation::open(environment.clone())?),
     ];
-    Ok((services, Compute { lambda, ecs }))
+    Ok((services, Compute { lambda, ecs }, connections))
 }

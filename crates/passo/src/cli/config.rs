@@ -78,7 +78,7 @@ fn plain_line(settings: &Settings, key: &Key) -> Option<String> {
         return Some(line(key.path, &shown(entry), &origin(settings, entry)));
     }
     // Without a host there is no mail server, and the rest of its table counts for nothing.
-    let in_effect = !key.default.is_empty() && !key.path.contains('.');
+    let in_effect = !key.default.is_empty() && !key.path.starts_with("smtp.");
     in_effect.then(|| line(key.path, &quoted(key.default), "default"))
 }
 
@@ -92,6 +92,7 @@ fn shown(entry: &Entry) -> String {
         (Value::Text(text), _) => quoted(text),
         (Value::Number(number), _) => number.to_string(),
         (Value::Flag(flag), _) => flag.to_string(),
+        (Value::List(items), _) => format!("{items:?}"),
     }
 }
 

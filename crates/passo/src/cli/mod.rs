@@ -1,6 +1,7 @@
 //! The command line: what can be typed, and the exit codes.
 
 mod advice;
+mod beside;
 mod config;
 mod deploy;
 mod effects;

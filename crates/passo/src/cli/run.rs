@@ -8,6 +8,7 @@ use clap::Args;
 use serde_json::Value;
 use templates::{ChangeKind, Options, Place, Stack};
 
+use super::beside::Beside;
 use super::config::show_elsewhere;
 use super::execution::{self, Outcome};
 use super::project::Project;
@@ -17,7 +18,7 @@ use super::terminal::{Style, Terminal};
 use super::{Failed, IamArg, ServiceArgs, effects};
 use crate::client::Client;
 use crate::config::{DEFAULT_LISTEN, Settings};
-use crate::server::{Info, Server, ServerConfig};
+use crate::server::{Info, Plain, Server, ServerConfig};
 
 /// The server of a run takes a free port.
 const OWN_PORT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
@@ -80,7 +81,9 @@ pub async fn run(terminal: &Terminal, arguments: RunArgs, settings: &Settings) -
         let place = Place { account: account(settings), region: "us-east-1".into() };
         let (stack, skip_unsupported) = (project.stack.clone(), arguments.skip_unsupported);
         let options = Options { stack, place, parameters, skip_unsupported, ..Options::default() };
-        Seed::all(project.template(terminal, &options)?.metadata())?;
+        let template = project.template(terminal, &options)?;
+        Seed::all(template.metadata())?;
+        Beside::all(template.metadata())?;
     }
     let data = arguments.data.clone().unwrap_or_else(|| Path::new(".passo").join(&project.stack));
     let server = match &arguments.endpoint {
@@ -123,7 +126,12 @@ async fn open_server(arguments: &RunArgs, data: &Path, settings: &Settings) -> R
         discard(data)?;
     }
     let services = &arguments.services;
-    let config = services.server_config(settings, data.to_path_buf(), OWN_PORT, arguments.iam, IamArg::On);
+    let mut config =
+        services.server_config(settings, data.to_path_buf(), OWN_PORT, arguments.iam, IamArg::On);
+    // What a template brings along to be called by it runs on this machine, without certificates.
+    if settings.text(&["http", "plain"]).is_none() {
+        config.http.plain = Plain::Loopback;
+    }
     Server::open(config).await.map_err(|error| Failed::Environment(error.to_string()))
 }
 
@@ -168,9 +176,14 @@ async fn deployed_and_run(
     for seed in Seed::all(template.metadata())? {
         seed.sow(terminal, client, &stack, &project.folder).await?;
     }
+    let mut beside = Vec::new();
+    for program in Beside::all(template.metadata())? {
+        beside.push(program.start(terminal, &project.folder).await?);
+    }
     let timeout = arguments.timeout.map(Duration::from_secs);
     let run = execution::Run { terminal, client, project, stack: &stack, machine: &machine };
     let outcome = run.follow(&input, timeout).await?;
+    drop(beside);
     run.report(&outcome).await;
     let outbox = arguments.endpoint.is_none().then(|| data.join("outbox"));
     effects::show(terminal, client, &stack, &outcome, outbox.as_deref()).await;

@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 
 use toml::de::DeValue;
 
+use crate::server::Network;
+
 /// A key, or with `*` in its path one key of each table of that kind.
 #[derive(Debug)]
 pub struct Key {
@@ -41,6 +43,8 @@ pub enum Kind {
     Choice(&'static [&'static str]),
     /// `embedded`, `aws`, or a URL.
     Endpoint,
+    /// A list of networks and addresses.
+    Networks,
 }
 
 /// A value as read.
@@ -52,6 +56,8 @@ pub enum Value {
     Number(i64),
     /// A boolean.
     Flag(bool),
+    /// A list of strings.
+    List(Vec<String>),
 }
 
 const fn key(path: &'static str, kind: Kind, default: &'static str) -> Key {
@@ -79,6 +85,10 @@ pub const KEYS: &[Key] = &[
     key("smtp.host", Kind::Text, ""),
     key("smtp.port", Kind::Port, "25"),
     key("smtp.from", Kind::Text, "passo@localhost"),
+    key("http.plain", Kind::Choice(&["never", "loopback"]), "never"),
+    key("http.allow", Kind::Networks, ""),
+    key("http.deny", Kind::Networks, ""),
+    key("http.ca_file", Kind::Path, ""),
     key("keys.*.secret", Kind::Secret, ""),
     key("keys.*.account", Kind::Account, ""),
     key("services.*.endpoint", Kind::Endpoint, "embedded"),
@@ -122,6 +132,13 @@ impl Kind {
                 port.map(Value::Number).ok_or_else(|| "expected a port, such as 25".into())
             }
             Kind::Flag => value.as_bool().map(Value::Flag).ok_or_else(|| "expected true or false".into()),
+            Kind::Networks => {
+                let items = value.as_array().map(|items| items.iter().map(|item| item.get_ref().as_str()));
+                let good = |text: &&str| text.parse::<Network>().is_ok();
+                let networks: Option<Vec<String>> =
+                    items.and_then(|items| items.map(|item| item.filter(good).map(str::to_owned)).collect());
+                networks.map(Value::List).ok_or_else(|| format!("expected {}", self.expected()))
+            }
             _ => {
                 let expected = self.expected();
                 let text = value.as_str().ok_or_else(|| format!("expected {expected}, in quotes"))?;
@@ -142,7 +159,7 @@ impl Kind {
             Kind::Choice(words) => words.contains(&text),
             Kind::Endpoint => matches!(text, "embedded" | "aws") || is_url(text),
             Kind::Text | Kind::Secret | Kind::Path => !text.is_empty(),
-            Kind::Port | Kind::Flag => false,
+            Kind::Port | Kind::Flag | Kind::Networks => false,
         }
     }
 
@@ -157,6 +174,7 @@ impl Kind {
             Kind::Endpoint => "embedded, aws, or a URL that begins with http:// or https://".into(),
             Kind::Port => "a port".into(),
             Kind::Flag => "true or false".into(),
+            Kind::Networks => "networks such as [\"10.0.0.0/8\", \"203.0.113.7\"]".into(),
         }
     }
 }

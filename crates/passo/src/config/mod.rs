@@ -85,7 +85,7 @@ impl Settings {
     pub fn text(&self, path: &[&str]) -> Option<&str> {
         match self.value(path)? {
             Value::Text(text) => Some(text),
-            Value::Number(_) | Value::Flag(_) => None,
+            Value::Number(_) | Value::Flag(_) | Value::List(_) => None,
         }
     }
 
@@ -104,7 +104,15 @@ impl Settings {
     pub fn port(&self, path: &[&str]) -> Option<u16> {
         match self.value(path)? {
             Value::Number(port) => u16::try_from(*port).ok(),
-            Value::Text(_) | Value::Flag(_) => None,
+            Value::Text(_) | Value::Flag(_) | Value::List(_) => None,
+        }
+    }
+
+    /// A key that holds a list.
+    pub fn list(&self, path: &[&str]) -> &[String] {
+        match self.value(path) {
+            Some(Value::List(items)) => items,
+            Some(Value::Text(_) | Value::Number(_) | Value::Flag(_)) | None => &[],
         }
     }
 

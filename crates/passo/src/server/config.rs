@@ -7,6 +7,7 @@ use std::sync::Arc;
 use services::configuration::{DEFAULT_ACCOUNT, DEFAULT_REGION};
 use services::{AccessKey, EcsMode, Enforce, ServicesConfig, Smtp};
 
+use super::endpoints::{Endpoints, Rules};
 use super::outside::{self, Outside, Pointed};
 use crate::client::Login;
 use crate::config::Settings;
@@ -32,6 +33,8 @@ pub struct ServerConfig {
     pub keys: Vec<AccessKey>,
     /// Services that are pointed elsewhere.
     pub pointed: Vec<Pointed>,
+    /// Which endpoints HTTP Tasks may call.
+    pub http: Rules,
     /// When the clock starts that can be set forward; without it, the machine's clock holds.
     pub clock: Option<jiff::Timestamp>,
 }
@@ -49,6 +52,7 @@ impl ServerConfig {
             smtp: None,
             keys: Vec::new(),
             pointed: Vec::new(),
+            http: Rules::default(),
             clock: None,
         }
     }
@@ -69,6 +73,7 @@ impl ServerConfig {
         self.keys =
             settings.names("keys").into_iter().filter_map(|id| self.access_key(settings, id)).collect();
         self.pointed = outside::pointed(settings);
+        self.http = Rules::read(settings);
         self
     }
 
@@ -92,7 +97,12 @@ impl ServerConfig {
     }
 
     /// What the embedded services are opened with.
-    pub(super) fn services(&self, clock: Arc<dyn services::Clock>, outside: &Outside) -> ServicesConfig {
+    pub(super) fn services(
+        &self,
+        clock: Arc<dyn services::Clock>,
+        outside: &Outside,
+        endpoints: Arc<Endpoints>,
+    ) -> ServicesConfig {
         ServicesConfig {
             ecs: self.ecs,
             enforce: self.iam,
@@ -101,6 +111,7 @@ impl ServerConfig {
             smtp: self.smtp.clone(),
             keys: self.keys.clone(),
             elsewhere: outside.ways.clone(),
+            outside: endpoints,
             clock,
             ..ServicesConfig::new(&self.data)
         }

@@ -4,16 +4,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use asl::payload::Payload;
-use asl::program::Resource;
+use asl::program::{Resource, ResourceKind};
 use engine::map_run::{ReadItems, WriteResults};
 use engine::{Failure, Start};
 use integrations::items::{self, ChildPages, ChildRecord, ItemReaders, Place};
 use integrations::mock::{self, FieldValidation};
-use integrations::{Call, Identity, Integrations, Observation, Report, Stage};
+use integrations::{
+    Call, HttpTrace, Identity, Integrations, Observation, Report, Secrets, Stage, TransportError,
+};
 use runtime::{
     BoxFuture, CancelReport, Dispatch, ItemsReport, MapRunChild, MapRunChildren, TaskCall, TaskReport,
+    TaskTrace,
 };
 use serde_json::Value;
+
+use super::endpoints::ANSWER_WAIT;
 
 /// A job is looked at again after this time, doubled up to the bound.
 const LOOK_AGAIN: Duration = Duration::from_millis(25);
@@ -57,6 +62,22 @@ fn call_of(call: TaskCall) -> Call {
         state_machine_arn: call.state_machine_arn,
         resource: call.resource,
         arguments: call.arguments,
+    }
+}
+
+/// Carries a call out; an HTTP Task ends after AWS's time for it, tokens and second attempts included.
+async fn in_time<T>(call: &Call, run: impl Future<Output = T>, late: impl FnOnce(TaskReport) -> T) -> T {
+    let ResourceKind::Service { service, .. } = &call.resource.kind else { return run.await };
+    if &**service != "http" {
+        return run.await;
+    }
+    match tokio::time::timeout(ANSWER_WAIT, run).await {
+        Ok(report) => report,
+        Err(_) => {
+            let cause = TransportError::TimedOut.to_string();
+            let failure = Failure::new("States.Http.Socket", cause);
+            late(TaskReport::Failed { failure, stage: engine::Stage::Run })
+        }
     }
 }
 
@@ -170,7 +191,30 @@ impl Dispatch for Tasks {
     }
 
     fn run(&self, call: TaskCall) -> BoxFuture<'_, TaskReport> {
-        Box::pin(async move { task_report(self.integrations.run(&call_of(call)).await) })
+        Box::pin(async move {
+            let call = call_of(call);
+            in_time(&call, async { task_report(self.integrations.run(&call).await) }, |report| report).await
+        })
+    }
+
+    fn run_traced(
+        &self,
+        call: TaskCall,
+        secrets: runtime::Secrets,
+    ) -> BoxFuture<'_, (TaskReport, Option<TaskTrace>)> {
+        let secrets = match secrets {
+            runtime::Secrets::Shown => Secrets::Shown,
+            runtime::Secrets::Omitted => Secrets::Omitted,
+        };
+        Box::pin(async move {
+            let call = call_of(call);
+            let run = async {
+                let (report, trace) = self.integrations.run_traced(&call, secrets).await;
+                let trace = trace.map(|HttpTrace { request, response }| TaskTrace { request, response });
+                (task_report(report), trace)
+            };
+            in_time(&call, run, |report| (report, None)).await
+        })
     }
 
     fn observe(&self, call: TaskCall, handle: Payload) -> BoxFuture<'_, TaskReport> {

@@ -5,6 +5,7 @@
 mod clock;
 mod config;
 mod dispatch;
+mod endpoints;
 mod errors;
 mod local;
 mod observers;
@@ -23,6 +24,7 @@ use std::time::Instant;
 use api::{Api, Surroundings};
 use bytes::Bytes;
 use clock::{ClockError, MovableClock};
+use endpoints::Endpoints;
 use integrations::{Catalog, Integrations};
 use runtime::{Compilers, Runtime, RuntimeConfig, RuntimeParts};
 use services::{AllowedHosts, FromPage, Services};
@@ -33,6 +35,7 @@ use tokio::task::JoinHandle;
 
 use crate::client::Login;
 pub use config::ServerConfig;
+pub use endpoints::{Network, Plain};
 pub use errors::ServerError;
 pub use local::Info;
 
@@ -67,12 +70,15 @@ impl Server {
         let store = SqliteStore::open(&config.data, &SqliteOptions::default())?;
         let clocks = Clocks::open(&config)?;
         let outside = outside::open(&config.pointed).await.map_err(ServerError::Outside)?;
-        let services = Services::open(config.services(clocks.services, &outside))?;
+        let endpoints = Endpoints::new(config.http.clone(), address.port()).map_err(ServerError::Outside)?;
+        let endpoints = Arc::new(endpoints);
+        let services = config.services(clocks.services, &outside, Arc::clone(&endpoints));
+        let services = Services::open(services)?;
         let endpoint = format!("http://{}", reachable(address));
         services.set_endpoint(&endpoint);
         let states = states::States::default();
         let machines = observers::Machines::default();
-        let transport = Arc::new(transport::Embedded::new(services.clone(), states.clone()));
+        let transport = Arc::new(transport::Embedded::new(services.clone(), states.clone(), endpoints));
         let metrics = prometheus::Metrics::new();
         let mut observers = observers::all(&services, &machines);
         observers.push(Arc::new(metrics.clone()));

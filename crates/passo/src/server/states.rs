@@ -61,6 +61,13 @@ async fn answer(
 fn accesses(request: &http::Request<Bytes>) -> Vec<Access> {
     let Some(action) = api::action_name(request) else { return Vec::new() };
     let mut accesses = vec![Access::new(format!("states:{action}"), api::resource(request))];
+    if action == "TestState" {
+        let body: serde_json::Value = serde_json::from_slice(request.body()).unwrap_or_default();
+        let reveals = body["revealSecrets"].as_bool() == Some(true);
+        accesses.extend(reveals.then(|| Access::new("states:RevealSecrets", "*")));
+        let role = body["roleArn"].as_str();
+        accesses.extend(role.map(|role| Access::pass_role(role, "states.amazonaws.com")));
+    }
     if matches!(action, "CreateStateMachine" | "UpdateStateMachine") {
         let body: serde_json::Value = serde_json::from_slice(request.body()).unwrap_or_default();
         if let Some(role) = body["roleArn"].as_str() {

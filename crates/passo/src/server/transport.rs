@@ -1,11 +1,14 @@
 //! How tasks' requests reach the services: in process, under the role of the execution. Services that are pointed
 //! elsewhere are the services' own affair; here only an endpoint that does not answer is known from one that does.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
-use integrations::{Identity, Transport, TransportError};
-use services::wire::CallContext;
+use integrations::{Adding, Additions, Endpoint, Identity, Refusal, Transport, TransportError};
+use services::wire::{Access, CallContext, Protocol};
 use services::{Services, Unreachable};
 
+use super::endpoints::Endpoints;
 use super::states::States;
 
 /// The service principal that an execution's role must trust.
@@ -15,11 +18,34 @@ const STATES: &str = "states.amazonaws.com";
 pub(super) struct Embedded {
     services: Services,
     states: States,
+    endpoints: Arc<Endpoints>,
 }
 
 impl Embedded {
-    pub fn new(services: Services, states: States) -> Embedded {
-        Embedded { services, states }
+    pub fn new(services: Services, states: States, endpoints: Arc<Endpoints>) -> Embedded {
+        Embedded { services, states, endpoints }
+    }
+
+    /// What the connection adds, if the role may call the endpoint and use the connection.
+    async fn connect(
+        &self,
+        identity: &Identity,
+        endpoint: &Endpoint,
+        refused: Option<i64>,
+    ) -> Result<Additions, Refusal> {
+        let refusal = |error: &str, cause: String| Refusal { error: error.into(), cause };
+        let context =
+            self.context(identity).map_err(|error| refusal("States.TaskFailed", error.to_string()))?;
+        let access = Access::new("states:InvokeHTTPEndpoint", &endpoint.state_machine_arn)
+            .with_condition("states:HTTPMethod", &endpoint.method)
+            .with_condition("states:HTTPEndpoint", &endpoint.url);
+        self.services
+            .check(&context, "states", Protocol::AwsJson10, vec![access])
+            .map_err(|error| refusal("States.Permissions", error.message))?;
+        let added = self.services.connections().additions(&context, &endpoint.connection_arn, refused).await;
+        let added = added
+            .map_err(|fault| refusal(&format!("Events.ConnectionResource.{}", fault.code), fault.message))?;
+        Ok(Additions { headers: added.headers, query: added.query, body: added.body, token: added.token })
     }
 
     fn context(&self, identity: &Identity) -> Result<CallContext, TransportError> {
@@ -86,9 +112,16 @@ impl Transport for Embedded {
         Box::pin(self.send(identity, service, request))
     }
 
-    fn http<'a>(&'a self, _request: http::Request<Bytes>) -> integrations::Pending<'a> {
-        Box::pin(async {
-            Err(TransportError::Connection("calls to outside endpoints are not supported yet".into()))
-        })
+    fn additions<'a>(
+        &'a self,
+        identity: &'a Identity,
+        endpoint: &'a Endpoint,
+        refused: Option<i64>,
+    ) -> Adding<'a> {
+        Box::pin(self.connect(identity, endpoint, refused))
+    }
+
+    fn http<'a>(&'a self, request: http::Request<Bytes>) -> integrations::Pending<'a> {
+        Box::pin(self.endpoints.call(request))
     }
 }

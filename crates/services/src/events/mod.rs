@@ -2,8 +2,9 @@
 //!
 //! Invariant: an event and one row for each target of each rule it matches commit together, so an accepted event reaches
 //! every matching target at least once (see `deliver`). Targets are queues, topics, functions, log groups and state
-//! machines; others are refused by name, and so are archives, pipes and API destinations.
+//! machines; others are refused by name, and so are archives, pipes and API destinations. Connections are there for HTTP Tasks.
 
+mod connections;
 mod deliver;
 mod envelope;
 mod put;
@@ -12,6 +13,7 @@ mod schedules;
 mod sink;
 mod targets;
 
+pub use connections::{Additions, ConnectionFault, Connections};
 pub use sink::{Event, EventSink, PlacedEvent};
 
 use crate::delivery::Deliverer;
@@ -51,6 +53,7 @@ UPDATE deliveries SET since = due;
 pub struct Events {
     file: ServiceFile,
     deliverer: Deliverer<deliver::Courier>,
+    connections: Connections,
 }
 
 impl Call {
@@ -67,9 +70,15 @@ impl Call {
 impl Events {
     /// Opens `events.db`.
     pub fn open(environment: Environment) -> Result<Self, StorageError> {
-        let file = ServiceFile::open(environment, "events", &[SCHEMA, SCHEDULES])?;
+        let file = ServiceFile::open(environment, "events", &[SCHEMA, SCHEDULES, connections::SCHEMA])?;
         let deliverer = Deliverer::new(deliver::Courier { file: file.clone() });
-        Ok(Self { file, deliverer })
+        let connections = Connections::open(file.clone())?;
+        Ok(Self { file, deliverer, connections })
+    }
+
+    /// The door for parts of this process that call endpoints by connections.
+    pub fn connections(&self) -> Connections {
+        self.connections.clone()
     }
 
     /// The door for parts of this process that emit events.
@@ -108,6 +117,9 @@ impl Events {
     }
 
     async fn dispatch(&self, context: &CallContext, request: &ServiceRequest) -> Result<Value, ServiceError> {
+        if request.operation.contains("Connection") {
+            return self.connections.answer(context, request).await;
+        }
         match request.operation.as_str() {
             "PutEvents" => self.ring(context, request, put::put_events).await,
             "PutRule" => self.ring(context, request, rules::put).await,
@@ -148,6 +160,10 @@ impl Service for Events {
             "CreateEventBus" | "DeleteEventBus" | "DescribeEventBus" => {
                 call.bus_arn(request.json_str("Name").map_or("default", bus_name))
             }
+            "ListConnections" => "*".to_owned(),
+            operation if operation.contains("Connection") => {
+                call.arn("events", &format!("connection/{}", request.json_str("Name").unwrap_or("*")))
+            }
             "TagResource" | "UntagResource" | "ListTagsForResource" => {
                 request.json_str("ResourceARN").unwrap_or("*").to_owned()
             }
@@ -176,10 +192,14 @@ impl Service for Events {
 
     fn start(&self) {
         self.deliverer.start();
+        self.connections.start();
     }
 
     fn shutdown(&self) -> BoxFuture<'_, ()> {
-        Box::pin(self.deliverer.stop())
+        Box::pin(async {
+            self.connections.stop().await;
+            self.deliverer.stop().await;
+        })
     }
 }
 

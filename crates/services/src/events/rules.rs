@@ -43,7 +43,7 @@ pub(super) fn find(connection: &Connection, call: &Call, bus: &str, name: &str) 
     found.ok_or_else(|| not_found(format!("Rule {name} does not exist on EventBus {bus}.")))
 }
 
-fn valid_name(name: &str, member: &str, most: usize) -> Result<(), ServiceError> {
+pub(super) fn valid_name(name: &str, member: &str, most: usize) -> Result<(), ServiceError> {
     let is_allowed = |letter: char| letter.is_ascii_alphanumeric() || ".-_".contains(letter);
     if name.is_empty() || name.len() > most || !name.chars().all(is_allowed) {
         return Err(validation(format!(

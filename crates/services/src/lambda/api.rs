@@ -3,7 +3,7 @@
 use super::catalog::not_found;
 use super::function::FunctionKey;
 use super::route::{Operation, Route, function_key, route};
-use super::{Inner, aliases, functions, invocation, permissions, tags};
+use super::{Inner, aliases, functions, invocation, permissions, sources, tags};
 use crate::wire::{Access, CallContext, ServiceError, ServiceRequest, ServiceResponse};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -25,7 +25,17 @@ pub(super) fn access(inner: &Inner, context: &CallContext, request: &ServiceRequ
     let action = route.operation.action();
     let named = match route.operation {
         Operation::CreateFunction => request.json_str("FunctionName").unwrap_or_default(),
-        Operation::ListFunctions => return vec![Access::new(action, "*")],
+        Operation::ListFunctions
+        | Operation::ListEventSourceMappings
+        | Operation::CreateEventSourceMapping => {
+            return vec![Access::new(action, "*")];
+        }
+        Operation::GetEventSourceMapping
+        | Operation::UpdateEventSourceMapping
+        | Operation::DeleteEventSourceMapping => {
+            let mapping = context.arn("lambda", &format!("event-source-mapping:{}", route.item));
+            return vec![Access::new(action, mapping)];
+        }
         Operation::ListTags | Operation::TagResource | Operation::UntagResource => &route.item,
         _ => &route.function,
     };
@@ -67,7 +77,22 @@ pub(super) async fn handle(
         Operation::CreateFunction => {
             request.json()?.get("FunctionName").and_then(Value::as_str).unwrap_or_default()
         }
+        Operation::CreateEventSourceMapping => {
+            request.json()?.get("FunctionName").and_then(Value::as_str).unwrap_or_default()
+        }
         Operation::ListFunctions => return functions::list(inner, context, &request),
+        Operation::GetEventSourceMapping
+        | Operation::UpdateEventSourceMapping
+        | Operation::DeleteEventSourceMapping
+        | Operation::ListEventSourceMappings => {
+            let (request, qualifier) = (&request, None);
+            let key = FunctionKey {
+                account: context.account.clone(),
+                region: context.region.clone(),
+                name: String::new(),
+            };
+            return answer(&Call { inner, context, request, route, key, qualifier }).await;
+        }
         Operation::ListTags | Operation::TagResource | Operation::UntagResource => &route.item,
         _ => &route.function,
     };
@@ -114,6 +139,11 @@ async fn answer(call: &Call<'_>) -> Result<ServiceResponse, ServiceError> {
             call.inner.catalog.change(&call.key, None, change).await?;
             Ok(ServiceResponse::empty().with_status(204))
         }
+        Operation::CreateEventSourceMapping => sources::create(call).await,
+        Operation::GetEventSourceMapping => sources::get(call),
+        Operation::UpdateEventSourceMapping => sources::update(call).await,
+        Operation::DeleteEventSourceMapping => sources::delete(call).await,
+        Operation::ListEventSourceMappings => sources::list(call),
         Operation::ListTags => tags::list(call),
         Operation::TagResource => tags::add(call).await,
         Operation::UntagResource => tags::remove(call).await,

@@ -10,7 +10,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
 
-const MIGRATIONS: [&str; 1] = ["
+const MIGRATIONS: [&str; 2] = [
+    "
     CREATE TABLE functions(
         account TEXT NOT NULL, region TEXT NOT NULL, name TEXT NOT NULL, document TEXT NOT NULL,
         PRIMARY KEY(account, region, name)) WITHOUT ROWID;
@@ -18,7 +19,9 @@ const MIGRATIONS: [&str; 1] = ["
     CREATE TABLE events(
         id INTEGER PRIMARY KEY, account TEXT NOT NULL, region TEXT NOT NULL, document TEXT NOT NULL,
         payload BLOB NOT NULL, attempt INTEGER NOT NULL, due_ms INTEGER NOT NULL);
-    CREATE INDEX events_due ON events(due_ms);"];
+    CREATE INDEX events_due ON events(due_ms);",
+    "CREATE TABLE mappings(uuid TEXT PRIMARY KEY, document TEXT NOT NULL) WITHOUT ROWID;",
+];
 
 /// The functions of all accounts and regions.
 pub(super) struct Catalog {

@@ -2,7 +2,8 @@
 //!
 //! A function's state is one document in Lambda's own file, mirrored in memory; nothing is answered before it is on
 //! disk. An invocation runs at least once: a redelivery under the same invocation id joins the one under way or gets
-//! the finished one's answer. Layers, container images, code in S3, function URLs and event source mappings are refused.
+//! the finished one's answer. Queues of SQS are polled for functions ([`sources`]). Layers, container images, code in S3,
+//! function URLs and other event sources are refused.
 
 mod aliases;
 mod api;
@@ -20,6 +21,7 @@ mod pool;
 mod queue;
 mod route;
 mod runtime_api;
+mod sources;
 mod tags;
 mod worker;
 
@@ -49,6 +51,7 @@ pub(in crate::lambda) struct Inner {
     interpreters: Arc<Interpreters>,
     joined: Joined,
     queue: queue::Queue,
+    sources: sources::Sources,
 }
 
 impl Lambda {
@@ -70,6 +73,7 @@ impl Lambda {
             interpreters,
             joined: Joined::default(),
             queue: queue::Queue::default(),
+            sources: sources::Sources::default(),
         };
         Ok(Self { inner: Arc::new(inner) })
     }
@@ -114,12 +118,14 @@ impl Service for Lambda {
 
     fn start(&self) {
         queue::start(&self.inner);
+        sources::start(&self.inner);
         pool::sweep(&self.inner);
     }
 
     fn shutdown(&self) -> BoxFuture<'_, ()> {
         Box::pin(async {
             self.inner.queue.stop();
+            self.inner.sources.stop();
             self.inner.pools.end_all().await;
         })
     }

@@ -33,6 +33,11 @@ pub(super) enum Operation {
     ListTags,
     TagResource,
     UntagResource,
+    CreateEventSourceMapping,
+    GetEventSourceMapping,
+    UpdateEventSourceMapping,
+    DeleteEventSourceMapping,
+    ListEventSourceMappings,
 }
 
 /// A request as the path tells it.
@@ -48,11 +53,12 @@ pub(super) struct Route {
 /// Reads method and path.
 pub(super) fn route(request: &ServiceRequest) -> Option<Route> {
     use Operation::{
-        AddPermission, CreateAlias, CreateFunction, DeleteAlias, DeleteFunction, DeleteFunctionConcurrency,
-        DownloadCode, GetAlias, GetFunction, GetFunctionConcurrency, GetFunctionConfiguration, GetPolicy,
-        Invoke, ListAliases, ListFunctions, ListTags, ListVersionsByFunction, PublishVersion,
-        PutFunctionConcurrency, RemovePermission, TagResource, UntagResource, UpdateAlias,
-        UpdateFunctionCode, UpdateFunctionConfiguration,
+        AddPermission, CreateAlias, CreateEventSourceMapping, CreateFunction, DeleteAlias,
+        DeleteEventSourceMapping, DeleteFunction, DeleteFunctionConcurrency, DownloadCode, GetAlias,
+        GetEventSourceMapping, GetFunction, GetFunctionConcurrency, GetFunctionConfiguration, GetPolicy,
+        Invoke, ListAliases, ListEventSourceMappings, ListFunctions, ListTags, ListVersionsByFunction,
+        PublishVersion, PutFunctionConcurrency, RemovePermission, TagResource, UntagResource, UpdateAlias,
+        UpdateEventSourceMapping, UpdateFunctionCode, UpdateFunctionConfiguration,
     };
     let segments = request.path_segments();
     let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
@@ -91,6 +97,11 @@ pub(super) fn route(request: &ServiceRequest) -> Option<Route> {
             found(DeleteFunctionConcurrency, name, "")
         }
         ("2019-09-30", ["functions", name, "concurrency"]) if get => found(GetFunctionConcurrency, name, ""),
+        ("2015-03-31", ["event-source-mappings"]) if post => found(CreateEventSourceMapping, "", ""),
+        ("2015-03-31", ["event-source-mappings"]) if get => found(ListEventSourceMappings, "", ""),
+        ("2015-03-31", ["event-source-mappings", id]) if get => found(GetEventSourceMapping, "", id),
+        ("2015-03-31", ["event-source-mappings", id]) if put => found(UpdateEventSourceMapping, "", id),
+        ("2015-03-31", ["event-source-mappings", id]) if delete => found(DeleteEventSourceMapping, "", id),
         ("2017-03-31", ["tags", arn]) if get => found(ListTags, "", arn),
         ("2017-03-31", ["tags", arn]) if post => found(TagResource, "", arn),
         ("2017-03-31", ["tags", arn]) if delete => found(UntagResource, "", arn),

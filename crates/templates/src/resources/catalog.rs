@@ -76,6 +76,15 @@ const TYPES: &[Entry] = &[
         ..NOTHING
     },
     Entry {
+        kind: "AWS::Events::Connection",
+        name: Some(("Name", 64)),
+        replaced_by: &["Name"],
+        attributes: &["Arn", "ArnForPolicy", "SecretArn"],
+        refused: &["InvocationConnectivityParameters"],
+        recorded: &[("KmsKeyIdentifier", "connections are sealed with this server's own key")],
+        ..NOTHING
+    },
+    Entry {
         kind: "AWS::Events::EventBus",
         name: Some(("Name", 256)),
         replaced_by: &["Name"],
@@ -111,6 +120,35 @@ const TYPES: &[Entry] = &[
         replaced_by: &["FunctionName", "Name"],
         attributes: &["AliasArn"],
         refused: &["ProvisionedConcurrencyConfig"],
+        ..NOTHING
+    },
+    Entry {
+        kind: "AWS::Lambda::EventSourceMapping",
+        replaced_by: &["EventSourceArn"],
+        attributes: &["EventSourceMappingArn", "Id"],
+        refused: &[
+            "AmazonManagedKafkaEventSourceConfig",
+            "BisectBatchOnFunctionError",
+            "DestinationConfig",
+            "DocumentDBEventSourceConfig",
+            "MaximumRecordAgeInSeconds",
+            "MaximumRetryAttempts",
+            "ParallelizationFactor",
+            "Queues",
+            "SelfManagedEventSource",
+            "SelfManagedKafkaEventSourceConfig",
+            "SourceAccessConfigurations",
+            "StartingPosition",
+            "StartingPositionTimestamp",
+            "Topics",
+            "TumblingWindowInSeconds",
+        ],
+        recorded: &[
+            ("KmsKeyArn", "nothing is encrypted with it"),
+            ("LoggingConfig", "what the mapping does is in the server's log"),
+            ("MetricsConfig", "mappings are not counted"),
+            ("ProvisionedPollerConfig", "pollers are made as they are needed"),
+        ],
         ..NOTHING
     },
     Entry {
@@ -242,8 +280,6 @@ const REFUSED: &[(&str, &str)] = &[
     ("AWS::DynamoDB::GlobalTable", "there is one region; use AWS::DynamoDB::Table"),
     ("AWS::ECS::Service", "only tasks that end are run; start them by ecs:runTask"),
     ("AWS::Events::ApiDestination", "calls to outside endpoints are not made from rules"),
-    ("AWS::Events::Connection", "calls to outside endpoints are not made from rules"),
-    ("AWS::Lambda::EventSourceMapping", "functions are not polled for; start an execution instead"),
     ("AWS::Lambda::LayerVersion", "put the packages into the function's folder or its requirements.txt"),
     ("AWS::Lambda::Url", "function URLs are not served here"),
     ("AWS::Serverless::Api", "HTTP APIs are not served here; start executions by the Step Functions API"),

@@ -49,6 +49,67 @@ pub(super) async fn locate_bus(context: &Context<'_>, name: &str) -> CallResult<
     Ok(Made::new(name, &[]))
 }
 
+/// What the API takes of a connection's properties.
+fn connection(name: &str, properties: &Value) -> Value {
+    let mut body = json!({ "Name": name });
+    for field in ["AuthParameters", "AuthorizationType", "Description"] {
+        if let Some(value) = properties.get(field) {
+            body[field] = value.clone();
+        }
+    }
+    flags(&mut body);
+    body
+}
+
+/// CloudFormation takes `"true"` for a boolean, the API does not.
+fn flags(value: &mut Value) {
+    match value {
+        Value::Object(members) => {
+            if let Some(flag) = members.get_mut("IsValueSecret")
+                && let Some(text) = flag.as_str()
+            {
+                *flag = text.eq_ignore_ascii_case("true").into();
+            }
+            members.values_mut().for_each(flags);
+        }
+        Value::Array(items) => items.iter_mut().for_each(flags),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+async fn made_connection(context: &Context<'_>, name: &str) -> CallResult<Made> {
+    let found = events(context, "DescribeConnection", json!({ "Name": name })).await?;
+    let (arn, secret) = (&found["ConnectionArn"], &found["SecretArn"]);
+    // The policy is to outlive a connection that is made again under its name.
+    let policy = arn.as_str().and_then(|arn| arn.rsplit_once('/')).map(|(stem, _)| format!("{stem}/*"));
+    let attributes = [("Arn", arn.clone()), ("ArnForPolicy", policy.into()), ("SecretArn", secret.clone())];
+    Ok(Made::new(name, &attributes))
+}
+
+pub(super) async fn create_connection(context: &Context<'_>, properties: &Value) -> CallResult<Made> {
+    let name = context.name(properties, "Name", 64);
+    events(context, "CreateConnection", connection(&name, properties)).await?;
+    made_connection(context, &name).await
+}
+
+pub(super) async fn update_connection(
+    context: &Context<'_>,
+    current: &StackResource,
+    properties: &Value,
+) -> CallResult<Made> {
+    let name = current.reference.as_str().unwrap_or_default();
+    events(context, "UpdateConnection", connection(name, properties)).await?;
+    made_connection(context, name).await
+}
+
+pub(super) async fn delete_connection(context: &Context<'_>, resource: &StackResource) -> CallResult<()> {
+    events(context, "DeleteConnection", json!({ "Name": resource.reference })).await.map(drop)
+}
+
+pub(super) async fn locate_connection(context: &Context<'_>, name: &str) -> CallResult<Made> {
+    made_connection(context, name).await
+}
+
 /// Name and bus, as the API wants them in each call about a rule.
 fn rule(context: &Context<'_>, properties: &Value, member: &str) -> Value {
     let mut rule = json!({ member: context.name(properties, "Name", 64) });

@@ -353,3 +353,64 @@ pub(super) async fn locate_permission(context: &Context<'_>, properties: &Value)
     let mut statements = policy["Statement"].as_array().into_iter().flatten();
     Ok(statements.any(|statement| statement["Sid"] == id.as_str()).then(|| Made::new(id, &[])))
 }
+
+const MAPPINGS: &str = "/2015-03-31/event-source-mappings";
+
+/// What the API takes of a mapping's properties. A setting that is gone takes its default again.
+fn mapping(properties: &Value) -> Value {
+    let number = |field: &str, default: u64| {
+        let given = &properties[field];
+        given.as_u64().or_else(|| given.as_str()?.parse().ok()).unwrap_or(default)
+    };
+    let is_off = match &properties["Enabled"] {
+        Value::Bool(enabled) => !enabled,
+        Value::String(text) => text.eq_ignore_ascii_case("false"),
+        _ => false,
+    };
+    let or = |field: &str, default: Value| properties.get(field).cloned().unwrap_or(default);
+    json!({ "FunctionName": properties["FunctionName"], "Enabled": !is_off, "BatchSize": number("BatchSize", 10),
+        "MaximumBatchingWindowInSeconds": number("MaximumBatchingWindowInSeconds", 0),
+        "FunctionResponseTypes": or("FunctionResponseTypes", json!([])),
+        "FilterCriteria": or("FilterCriteria", json!({})), "ScalingConfig": or("ScalingConfig", json!({})) })
+}
+
+fn made_mapping(answer: &Value) -> Made {
+    let attributes =
+        [("Id", answer["UUID"].clone()), ("EventSourceMappingArn", answer["EventSourceMappingArn"].clone())];
+    Made::new(answer["UUID"].clone(), &attributes)
+}
+
+pub(super) async fn create_mapping(context: &Context<'_>, properties: &Value) -> CallResult<Made> {
+    let mut body = mapping(properties);
+    body["EventSourceArn"] = properties["EventSourceArn"].clone();
+    if properties.get("Tags").is_some() {
+        body["Tags"] = json!(tag_map(properties));
+    }
+    Ok(made_mapping(&rest(context.client, "lambda", "POST", MAPPINGS, Some(body)).await?))
+}
+
+fn mapping_path(resource: &StackResource) -> String {
+    format!("{MAPPINGS}/{}", segment(resource.reference.as_str().unwrap_or_default()))
+}
+
+pub(super) async fn update_mapping(
+    context: &Context<'_>,
+    current: &StackResource,
+    properties: &Value,
+) -> CallResult<Made> {
+    let body = Some(mapping(properties));
+    Ok(made_mapping(&rest(context.client, "lambda", "PUT", &mapping_path(current), body).await?))
+}
+
+pub(super) async fn delete_mapping(context: &Context<'_>, resource: &StackResource) -> CallResult<()> {
+    rest(context.client, "lambda", "DELETE", &mapping_path(resource), None).await.map(drop)
+}
+
+/// There is one at most for a function and a source.
+pub(super) async fn locate_mapping(context: &Context<'_>, properties: &Value) -> CallResult<Option<Made>> {
+    let text = |field: &str| segment(properties[field].as_str().unwrap_or_default());
+    let path =
+        format!("{MAPPINGS}?FunctionName={}&EventSourceArn={}", text("FunctionName"), text("EventSourceArn"));
+    let answer = rest(context.client, "lambda", "GET", &path, None).await?;
+    Ok(answer["EventSourceMappings"].as_array().and_then(|found| found.first()).map(made_mapping))
+}

@@ -39,6 +39,7 @@ async fn find(context: &Context<'_>, kind: &str, properties: &Value) -> CallResu
         "AWS::DynamoDB::Table" => data::locate_table(context, &name).await,
         "AWS::ECS::Cluster" => return ecs::locate_cluster(context, &name).await,
         "AWS::ECS::TaskDefinition" => ecs::locate_task_definition(context, properties).await,
+        "AWS::Events::Connection" => events::locate_connection(context, &name).await,
         "AWS::Events::EventBus" => events::locate_bus(context, &name).await,
         "AWS::Events::Rule" => events::locate_rule(context, properties).await,
         "AWS::IAM::ManagedPolicy" => iam::locate_managed_policy(context, properties, &name).await,
@@ -48,6 +49,7 @@ async fn find(context: &Context<'_>, kind: &str, properties: &Value) -> CallResu
         }
         "AWS::IAM::Role" => iam::locate_role(context, &name).await,
         "AWS::Lambda::Alias" => lambda::locate_alias(context, properties).await,
+        "AWS::Lambda::EventSourceMapping" => return lambda::locate_mapping(context, properties).await,
         "AWS::Lambda::Function" => lambda::locate_function(context, &name).await,
         "AWS::Lambda::Permission" => return lambda::locate_permission(context, properties).await,
         "AWS::Logs::LogGroup" => return logs::locate_group(context, &name).await,

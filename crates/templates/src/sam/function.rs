@@ -50,7 +50,13 @@ impl Expansion<'_> {
         let role_arn = match source.get("Role") {
             Some(role) => role.clone(),
             None => {
-                let managed = vec!["arn:aws:iam::aws:policy/service-role/AWSLambdaBasicExecutionRole".into()];
+                let mut managed =
+                    vec!["arn:aws:iam::aws:policy/service-role/AWSLambdaBasicExecutionRole".into()];
+                let events = source["Events"].as_object().into_iter().flatten();
+                if events.into_iter().any(|(_, event)| event["Type"] == "SQS") {
+                    managed
+                        .push("arn:aws:iam::aws:policy/service-role/AWSLambdaSQSQueueExecutionRole".into());
+                }
                 let role = role(self, id, &resource, "lambda.amazonaws.com", managed);
                 self.derive(&resource, &format!("{id}Role"), "AWS::IAM::Role", role);
                 json!({ "Fn::GetAtt": [format!("{id}Role"), "Arn"] })

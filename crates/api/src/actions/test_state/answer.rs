@@ -8,12 +8,19 @@ use asl::payload::Payload;
 use asl::program::{QueryLanguage, State, StateKind};
 use engine::Failure;
 use engine::trial::{Inspection, Trial, Tried};
+use runtime::TaskTrace;
 use serde_json::{Map, Value};
 
 use super::super::Shown;
 use super::request::{Level, Request};
 
-pub(super) fn shown(request: &Request, trial: &Trial<'_>, tried: &Tried, result: Option<&Payload>) -> Value {
+pub(super) fn shown(
+    request: &Request,
+    trial: &Trial<'_>,
+    tried: &Tried,
+    result: Option<&Payload>,
+    trace: Option<&TaskTrace>,
+) -> Value {
     let inspection = trial.inspection();
     let shown = match tried {
         Tried::Passed { output, next } => {
@@ -39,6 +46,12 @@ pub(super) fn shown(request: &Request, trial: &Trial<'_>, tried: &Tried, result:
     data = data.maybe("result", shown_result(trial.state(), result).map(Payload::text));
     data = map_fields(data, trial.state(), &inspection);
     data = data.maybe("variables", variables(request, &inspection));
+    if let Some(trace) = trace.filter(|_| request.level == Level::Trace) {
+        data = data.with("request", trace.request.clone());
+        if let Some(response) = &trace.response {
+            data = data.with("response", response.clone());
+        }
+    }
     if let Some(details) = error_details(&inspection, tried) {
         data = data.with("errorDetails", details);
     }

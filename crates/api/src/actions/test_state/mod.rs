@@ -14,7 +14,7 @@ use asl::payload::Payload;
 use asl::program::{Pattern, Program, ResourceKind, State, StateKind};
 use engine::trial::{Trial, TrialStart, Tried};
 use engine::{Failure, Limits, ScheduleTask, Start, StateMachineType, Timestamp};
-use runtime::{TaskCall, TaskReport, hash};
+use runtime::{Secrets, TaskCall, TaskReport, TaskTrace, hash};
 use serde_json::Value;
 
 use super::Answer;
@@ -46,13 +46,17 @@ pub(super) async fn test(api: &Api, caller: &Caller, fields: &Fields<'_>) -> Ans
     let Some((mut trial, mut tried)) = Trial::begin(&program, trial) else {
         return Err(request::unknown_state());
     };
-    let mut result = None;
+    let (mut result, mut trace) = (None, None);
     tried = match tried {
         Tried::Waiting(until) => wait(api, &mut trial, at, until).await,
         Tried::Task(task) => {
             let report = match &request.mock {
                 Some(mock) => mocked(mock),
-                None => real(api, &start, &task).await,
+                None => {
+                    let (worked, told) = real(api, &start, &task, request.secrets).await;
+                    trace = told;
+                    worked
+                }
             };
             carry_on(api, &mut trial, report, &mut result)
         }
@@ -65,7 +69,7 @@ pub(super) async fn test(api: &Api, caller: &Caller, fields: &Fields<'_>) -> Ans
         },
         ended @ (Tried::Passed { .. } | Tried::Retriable(_) | Tried::Failed(_)) => ended,
     };
-    Ok(answer::shown(&request, &trial, &tried, result.as_ref()))
+    Ok(answer::shown(&request, &trial, &tried, result.as_ref(), trace.as_ref()))
 }
 
 /// How the state's work ended.
@@ -126,7 +130,12 @@ async fn wait(api: &Api, trial: &mut Trial<'_>, at: Timestamp, until: Timestamp)
 }
 
 /// Does the task through the same door as executions do.
-async fn real(api: &Api, start: &Start, task: &ScheduleTask) -> Worked {
+async fn real(
+    api: &Api,
+    start: &Start,
+    task: &ScheduleTask,
+    secrets: Secrets,
+) -> (Worked, Option<TaskTrace>) {
     let call = TaskCall {
         execution_arn: Arc::clone(&start.execution_arn),
         execution_name: Arc::clone(&start.name),
@@ -142,10 +151,12 @@ async fn real(api: &Api, start: &Start, task: &ScheduleTask) -> Worked {
         trace_header: None,
     };
     let timeout = task.timeout.unwrap_or(DURATION_MAX).min(DURATION_MAX);
-    match api.runtime.try_task(call, timeout).await {
+    let (report, trace) = api.runtime.try_task(call, secrets, timeout).await;
+    let worked = match report {
         TaskReport::Succeeded { output } | TaskReport::Submitted { output, .. } => Ok(output),
         TaskReport::Failed { failure, .. } => Err(failure),
-    }
+    };
+    (worked, trace)
 }
 
 /// The execution that the state believes to be in (recorded: an Express one of a machine named by a UUID).

@@ -7,6 +7,7 @@ use asl::payload::Payload;
 use asl::program::{Parallel, Program, Resource, State, StateKind};
 use asl::resource::{Problem, ResourceCatalog};
 use engine::Failure;
+use runtime::Secrets;
 use serde_json::Value;
 
 use super::super::roles;
@@ -26,6 +27,7 @@ pub(super) struct Request {
     pub mock: Option<Mock>,
     pub validation: Option<MockValidation>,
     pub level: Level,
+    pub secrets: Secrets,
     pub retrier_retry_count: u32,
     pub map_iteration_failure_count: Option<u64>,
     pub items_read: Option<Payload>,
@@ -42,8 +44,10 @@ pub(super) enum Mock {
 pub(super) enum Level {
     /// Output and next state.
     Info,
-    /// Also how the data became what it is. TRACE adds HTTP requests, which no state of ours makes.
+    /// Also how the data became what it is.
     Debug,
+    /// Also what an HTTP Task sent and got.
+    Trace,
 }
 
 impl Request {
@@ -78,8 +82,13 @@ impl Request {
             },
             mock,
             level: match fields.optional("inspectionLevel") {
-                Some("DEBUG" | "TRACE") => Level::Debug,
+                Some("DEBUG") => Level::Debug,
+                Some("TRACE") => Level::Trace,
                 _ => Level::Info,
+            },
+            secrets: match fields.flag("revealSecrets") {
+                Some(true) => Secrets::Shown,
+                _ => Secrets::Omitted,
             },
             retrier_retry_count: u32::try_from(retries).unwrap_or(u32::MAX),
             map_iteration_failure_count,

@@ -80,7 +80,8 @@ impl Client {
     }
 }
 
-fn trusted(ca_file: Option<&Path>) -> Result<rustls::RootCertStore, String> {
+/// The system's certificates, and those of a file.
+pub fn trusted(ca_file: Option<&Path>) -> Result<rustls::RootCertStore, String> {
     let mut trusted = rustls::RootCertStore::empty();
     // Certificates of the system that cannot be read are not trusted; an endpoint that needs them will say so.
     trusted.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);

@@ -4,7 +4,7 @@
 //! Requests are signed with the credentials of that table alone, sent over HTTP or TLS, and tried again as AWS's SDKs do.
 
 mod credentials;
-mod http;
+pub(super) mod http;
 mod profile;
 mod retry;
 #[cfg(test)]

@@ -1,0 +1,121 @@
+//! Secrets at rest: sealed with a key that lies in a file of its own, `secrets.key` in the data directory, mode 0600.
+//!
+//! Invariant: what is sealed can be opened only with that key and for the owner it was sealed for (its ARN), so that a row
+//! that is moved or changed does not open. AES-256-GCM by `ring`, which TLS brings along. It does not protect from who can
+//! read the whole data directory: keep the key apart from backups of the databases.
+
+use crate::storage::{StorageError, create_directory};
+use crate::wire::ServiceError;
+use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
+use ring::rand::{SecureRandom, SystemRandom};
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::Path;
+use std::sync::Arc;
+
+const FILE: &str = "secrets.key";
+const KEY_LEN: usize = 32;
+
+/// Seals and opens. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Sealer {
+    key: Arc<LessSafeKey>,
+}
+
+impl Sealer {
+    /// Reads the key of a data directory, or makes one.
+    pub(crate) fn open(data_dir: &Path) -> Result<Self, StorageError> {
+        create_directory(data_dir)?;
+        let path = data_dir.join(FILE);
+        let failed = |source| StorageError::File { path: path.clone(), source };
+        let bytes = match File::open(&path) {
+            Ok(file) => read(file).map_err(failed)?,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => make(data_dir).map_err(failed)?,
+            Err(error) => return Err(failed(error)),
+        };
+        let key = UnboundKey::new(&AES_256_GCM, &bytes).map_err(|_| failed(unusable("it holds no key")))?;
+        Ok(Self { key: Arc::new(LessSafeKey::new(key)) })
+    }
+
+    /// Seals a secret of this owner.
+    pub(crate) fn seal(&self, owner: &str, secret: &[u8]) -> Result<Vec<u8>, ServiceError> {
+        let mut nonce = [0; NONCE_LEN];
+        let failed = |_| ServiceError::internal("a secret could not be sealed");
+        SystemRandom::new().fill(&mut nonce).map_err(failed)?;
+        let mut sealed = secret.to_vec();
+        let owner = Aad::from(owner.as_bytes());
+        let nonce_used = Nonce::assume_unique_for_key(nonce);
+        self.key.seal_in_place_append_tag(nonce_used, owner, &mut sealed).map_err(failed)?;
+        Ok([nonce.as_slice(), &sealed].concat())
+    }
+
+    /// Opens what was sealed for this owner.
+    pub(crate) fn unseal(&self, owner: &str, sealed: &[u8]) -> Result<Vec<u8>, ServiceError> {
+        let failed = || ServiceError::internal(format!("{owner} was not sealed with the key in {FILE}"));
+        let (nonce, rest) = sealed.split_at_checked(NONCE_LEN).ok_or_else(failed)?;
+        let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| failed())?;
+        let mut opened = rest.to_vec();
+        let secret = self.key.open_in_place(nonce, Aad::from(owner.as_bytes()), &mut opened);
+        Ok(secret.map_err(|_| failed())?.to_vec())
+    }
+}
+
+fn unusable(reason: &str) -> std::io::Error {
+    std::io::Error::new(std::io::ErrorKind::InvalidData, reason.to_owned())
+}
+
+fn read(file: File) -> std::io::Result<Vec<u8>> {
+    if file.metadata()?.permissions().mode() & 0o077 != 0 {
+        return Err(unusable("others may read this key; chmod 600 it"));
+    }
+    let mut bytes = Vec::with_capacity(KEY_LEN);
+    file.take(KEY_LEN as u64 + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// A key is in its place whole or not at all.
+fn make(directory: &Path) -> std::io::Result<Vec<u8>> {
+    let mut bytes = vec![0; KEY_LEN];
+    SystemRandom::new().fill(&mut bytes).map_err(|_| unusable("no random numbers"))?;
+    let unfinished = directory.join(format!("{FILE}.new"));
+    let mut options = OpenOptions::new();
+    let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&unfinished)?;
+    file.write_all(&bytes)?;
+    file.sync_all()?;
+    std::fs::rename(&unfinished, directory.join(FILE))?;
+    File::open(directory)?.sync_all()?;
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_opens_for_its_owner_with_the_key_of_its_directory_alone() {
+        let directory = tempfile::tempdir().expect("directory");
+        let sealed = Sealer::open(directory.path()).and_then(|sealer| Ok(sealer.seal("me", b"hush")));
+        let sealed = sealed.expect("key").expect("sealed");
+        assert!(!sealed.windows(4).any(|bytes| bytes == b"hush"));
+        let again = Sealer::open(directory.path()).expect("key");
+        assert_eq!(again.unseal("me", &sealed).expect("opened"), b"hush");
+        assert!(again.unseal("you", &sealed).is_err());
+        let mut changed = sealed.clone();
+        changed[NONCE_LEN] ^= 1;
+        assert!(again.unseal("me", &changed).is_err() && again.unseal("me", b"short").is_err());
+        let other = tempfile::tempdir().expect("directory");
+        assert!(Sealer::open(other.path()).expect("key").unseal("me", &sealed).is_err());
+    }
+
+    #[test]
+    fn a_key_that_others_may_read_is_refused() {
+        let directory = tempfile::tempdir().expect("directory");
+        drop(Sealer::open(directory.path()).expect("key"));
+        let file = directory.path().join(FILE);
+        assert_eq!(file.metadata().expect("there").permissions().mode() & 0o777, 0o600);
+        std::fs::set_permissions(&file, PermissionsExt::from_mode(0o644)).expect("changed");
+        let refused = Sealer::open(directory.path()).err().expect("refused").to_string();
+        assert!(refused.contains("chmod 600"), "{refused}");
+    }
+}
