@@ -6,12 +6,17 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use crate::payload::Payload;
+use crate::payload::{Document, Payload};
 
 /// The variables visible to a state, by name without the leading `$`.
 pub trait Variables {
     /// The value of a variable, if it was assigned.
     fn get(&self, name: &str) -> Option<&Value>;
+
+    /// The same to walk into, with its parts to be shared where it is a payload.
+    fn document(&self, name: &str) -> Option<Document<'_>> {
+        self.get(name).map(Document::Value)
+    }
 }
 
 /// No variables.
@@ -34,6 +39,10 @@ impl Variables for BTreeMap<String, Payload> {
     fn get(&self, name: &str) -> Option<&Value> {
         BTreeMap::get(self, name).map(Payload::value)
     }
+
+    fn document(&self, name: &str) -> Option<Document<'_>> {
+        BTreeMap::get(self, name).map(Document::Payload)
+    }
 }
 
 impl Variables for serde_json::Map<String, Value> {
@@ -46,7 +55,7 @@ impl Variables for serde_json::Map<String, Value> {
 #[derive(Clone, Copy)]
 pub struct Scope<'a> {
     /// `$`
-    pub input: &'a Value,
+    pub input: &'a Payload,
     /// `$$`
     pub context: &'a Value,
     /// `$name`

@@ -10,13 +10,13 @@
 use std::borrow::Cow;
 use std::sync::{Arc, LazyLock};
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::entropy::Entropy;
 use crate::intrinsic::{IntrinsicError, PathOrIntrinsic};
 use crate::jsonata::{Expression, JsonataScope, Limits};
 use crate::jsonpath::fits_within;
-use crate::payload::{DEPTH_MAX, Payload};
+use crate::payload::{DEPTH_MAX, Members, Payload};
 use crate::program::{PathSelector, Template};
 use crate::scope::{Scope, Variables};
 use crate::timestamp::Timestamp;
@@ -82,25 +82,19 @@ impl<'a> View<'a> {
 
     /// What JSONPath sees of it.
     pub fn scope(&self) -> Scope<'a> {
-        Scope { input: self.input.value(), context: self.context, variables: self.variables }
+        Scope { input: self.input, context: self.context, variables: self.variables }
     }
 
     /// What JSONata sees of it.
     pub fn jsonata(&self) -> JsonataScope<'a> {
         JsonataScope {
-            input: self.input.value(),
-            result: self.result.map(Payload::value),
-            error_output: self.error_output.map(Payload::value),
+            input: self.input,
+            result: self.result,
+            error_output: self.error_output,
             context: self.context,
             variables: self.variables,
             now: self.now,
         }
-    }
-
-    /// The payload whose whole value this is.
-    fn whole(&self, value: &Value) -> Option<&'a Payload> {
-        let wholes = [Some(self.input), self.result, self.error_output];
-        wholes.into_iter().flatten().find(|payload| std::ptr::eq(payload.value(), value))
     }
 }
 
@@ -152,7 +146,19 @@ impl Budget {
         Budget { bytes_left: COPIED_BYTES_MAX, depth_left: DEPTH_MAX }
     }
 
-    fn charge(&mut self, value: &Value) -> Result<(), TemplateError> {
+    /// Shared or copied: what is shared now may be copied when the whole is looked at as one value.
+    fn charge(&mut self, payload: &Payload) -> Result<(), TemplateError> {
+        let extent = payload.extent();
+        match self.bytes_left.checked_sub(extent.bytes) {
+            Some(left) if extent.depth <= self.depth_left => {
+                self.bytes_left = left;
+                Ok(())
+            }
+            _ => Err(TemplateError::too_large()),
+        }
+    }
+
+    fn charge_value(&mut self, value: &Value) -> Result<(), TemplateError> {
         let fits = fits_within(value, &mut self.bytes_left, self.depth_left);
         if fits { Ok(()) } else { Err(TemplateError::too_large()) }
     }
@@ -182,19 +188,59 @@ fn evaluate_within(
     entropy: &mut dyn Entropy,
     budget: &mut Budget,
 ) -> Result<Payload, TemplateError> {
-    if let Template::Literal(payload) = template {
-        return Ok(payload.clone());
+    match shared(template, view) {
+        Some(payload) => Ok(payload.clone()),
+        None => make(template, view, entropy, budget),
+    }
+}
+
+/// A part of an object, charged if it was not written in the definition.
+fn member(
+    template: &Template,
+    view: &View<'_>,
+    entropy: &mut dyn Entropy,
+    budget: &mut Budget,
+) -> Result<Payload, TemplateError> {
+    match shared(template, view) {
+        Some(payload) => {
+            if template.is_expression() {
+                budget.charge(payload)?;
+            }
+            Ok(payload.clone())
+        }
+        None => make(template, view, entropy, budget),
+    }
+}
+
+/// Evaluates what cannot be shared whole. The members of an object are payloads, each shared or made.
+fn make(
+    template: &Template,
+    view: &View<'_>,
+    entropy: &mut dyn Entropy,
+    budget: &mut Budget,
+) -> Result<Payload, TemplateError> {
+    if let Template::Object(members) = template {
+        return budget.below(|budget| {
+            let parts = members.iter().map(|(name, part)| Ok((name.clone(), member(part, view, entropy, budget)?)));
+            Ok(Payload::from_members(parts.collect::<Result<Members, TemplateError>>()?))
+        });
     }
     let value = value_within(template, view, entropy, budget)?;
-    if let Cow::Borrowed(found) = value
-        && let Some(payload) = view.whole(found)
-    {
-        return Ok(payload.clone());
-    }
+    // What was found is charged before it is copied.
     if template.is_expression() {
-        budget.charge(&value)?;
+        budget.charge_value(&value)?;
     }
     Ok(Payload::from_value(value.into_owned()))
+}
+
+/// What a template names, where that is a payload of its own.
+fn shared<'a>(template: &'a Template, view: &View<'a>) -> Option<&'a Payload> {
+    match template {
+        Template::Literal(payload) => Some(payload),
+        Template::Path { expression, .. } => expression.shared(&view.scope()),
+        Template::Jsonata { expression, .. } => expression.shared(&view.jsonata()),
+        Template::Object(_) | Template::Array(_) => None,
+    }
 }
 
 /// Evaluates an `Assign` to names and values. All are evaluated before any is assigned.
@@ -238,14 +284,8 @@ fn value_within<'a>(
 ) -> Result<Cow<'a, Value>, TemplateError> {
     match template {
         Template::Literal(payload) => Ok(Cow::Borrowed(payload.value())),
-        Template::Object(members) => {
-            let mut object = Map::with_capacity(members.len());
-            budget.below(|budget| {
-                for (key, member) in members {
-                    object.insert(key.to_string(), part(member, view, entropy, budget)?);
-                }
-                Ok(Cow::Owned(Value::Object(object)))
-            })
+        Template::Object(_) => {
+            make(template, view, entropy, budget).map(|payload| Cow::Owned(payload.value().clone()))
         }
         Template::Array(elements) => budget.below(|budget| {
             let elements = elements.iter().map(|element| part(element, view, entropy, budget));
@@ -256,7 +296,7 @@ fn value_within<'a>(
     }
 }
 
-/// A part of an object or array, copied if need be. Literals are bounded by the definition, objects and arrays by their parts.
+/// A part of an array, copied if need be. Literals are bounded by the definition, objects and arrays by their parts.
 fn part<'a>(
     template: &'a Template,
     view: &View<'a>,
@@ -265,7 +305,7 @@ fn part<'a>(
 ) -> Result<Value, TemplateError> {
     let value = value_within(template, view, entropy, budget)?;
     if template.is_expression() {
-        budget.charge(&value)?;
+        budget.charge_value(&value)?;
     }
     Ok(value.into_owned())
 }
@@ -321,11 +361,11 @@ pub fn select(
         PathSelector::Empty => Ok(Payload::empty_object()),
         PathSelector::Path(expression) => {
             let view = view.with_input(payload);
-            let selected = path(expression, field, expression.text(), &view, entropy)?;
-            if let Some(whole) = view.whole(&selected) {
-                return Ok(whole.clone());
+            if let Some(payload) = expression.shared(&view.scope()) {
+                return Ok(payload.clone());
             }
-            Budget::new().charge(&selected)?;
+            let selected = path(expression, field, expression.text(), &view, entropy)?;
+            Budget::new().charge_value(&selected)?;
             Ok(Payload::from_value(selected.into_owned()))
         }
     }

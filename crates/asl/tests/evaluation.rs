@@ -131,9 +131,8 @@ fn nothing_becomes_deeper_than_a_payload_may_be() {
     );
     assert_eq!(world.output(json!("{% [[$states.input]] %}")).unwrap_err().error, "States.DataLimitExceeded");
     let path = asl::jsonpath::JsonPath::parse(&format!("$.a{}", ".a".repeat(118))).unwrap();
-    let mut document = json!({});
-    assert!(path.set(&mut document, json!([])).is_ok());
-    assert!(path.set(&mut document, json!([[]])).is_err());
+    assert!(path.put(&Payload::empty_object(), &Payload::from_value(json!([]))).is_ok());
+    assert!(path.put(&Payload::empty_object(), &Payload::from_value(json!([[]]))).is_err());
 }
 
 #[test]

@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use asl::entropy::SeededEntropy;
+use asl::jsonpath::ResultPathMatchFailure;
 use asl::payload::Payload;
 use asl::program::{Catcher, PathSelector, QueryLanguage, ResultPath, StateKind, Template};
 use asl::template::{self, TemplateError, View};
@@ -208,10 +209,10 @@ impl<'a> Turn<'a> {
             ResultPath::Replace => Ok(result),
             ResultPath::Discard => Ok(input.clone()),
             ResultPath::At(path) => {
-                let mut document = input.value().clone();
-                path.set(&mut document, result.value().clone())
-                    .map_err(|failure| Fault::Named("States.ResultPathMatchFailure", failure.to_string()))?;
-                Ok(Payload::from_value(document))
+                let failed = |failure: ResultPathMatchFailure| {
+                    Fault::Named("States.ResultPathMatchFailure", failure.to_string())
+                };
+                path.put(input, &result).map_err(failed)
             }
         }
     }

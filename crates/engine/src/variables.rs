@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use asl::payload::Payload;
+use asl::payload::{Document, Payload};
 use asl::scope::Variables;
 use serde_json::Value;
 
@@ -34,6 +34,10 @@ impl Visible<'_> {
 impl Variables for Visible<'_> {
     fn get(&self, name: &str) -> Option<&Value> {
         self.payload(name).map(Payload::value)
+    }
+
+    fn document(&self, name: &str) -> Option<Document<'_>> {
+        self.payload(name).map(Document::Payload)
     }
 }
 

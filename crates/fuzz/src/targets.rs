@@ -7,7 +7,7 @@ use asl::entropy::SeededEntropy;
 use asl::intrinsic::Intrinsic;
 use asl::jsonata::{Expression, JsonataScope};
 use asl::jsonpath::{JsonPath, ScopePath};
-use asl::payload::Payload;
+use asl::payload::{Document, Payload};
 use asl::program::StateMachineType;
 use asl::scope::{NoVariables, Scope};
 use asl::timestamp::Timestamp;
@@ -156,14 +156,17 @@ fn path(text: &str) -> Result<String, String> {
         Err(error) => return Ok(error.to_string()),
     };
     let found = path.evaluate(document.value()).map(|found| found.into_value());
+    if let Ok(apart) = Payload::parse(document.text())
+        && path.evaluate_in(Document::Payload(&apart)).map(|found| found.into_value()) != found
+    {
+        return Err("taken apart, the document gives something else".to_owned());
+    }
     if path.is_reference_path() {
-        let mut changed = document.value().clone();
-        match path.set(&mut changed, json!("put")) {
-            Ok(()) if path.evaluate(&changed).map(|found| found.into_value()) != Ok(json!("put")) => {
+        if let Ok(changed) = path.put(&document, &Payload::from_value(json!("put"))) {
+            let put = path.evaluate_in(Document::Payload(&changed)).map(|found| found.into_value());
+            if put != Ok(json!("put")) || changed.text() != changed.value().to_string() {
                 return Err(format!("what was put is not found: {changed}"));
             }
-            Err(_) if changed != *document.value() => return Err("it was not put and yet changed".to_owned()),
-            _ => {}
         }
         // The canonical form is Jayway's for messages, which does not escape quotes.
         if text.contains(['\'', '"', '\\']) {
@@ -190,7 +193,7 @@ fn intrinsic(text: &str) -> Result<String, String> {
     if intrinsic.text() != text.trim() {
         return Err(format!("its text is {}", intrinsic.text()));
     }
-    let scope = Scope { input: document.value(), context: document.value(), variables: &NoVariables };
+    let scope = Scope { input: &document, context: document.value(), variables: &NoVariables };
     let result = intrinsic.evaluate(&scope, &mut SeededEntropy::new(1));
     if intrinsic.evaluate(&scope, &mut SeededEntropy::new(1)) != result {
         return Err("the same chance gives another result".to_owned());
@@ -209,7 +212,7 @@ fn expression(text: &str) -> Result<String, String> {
         Err(error) => return Ok(error.to_string()),
     };
     let scope = JsonataScope {
-        input: document.value(),
+        input: &document,
         result: None,
         error_output: None,
         context: document.value(),

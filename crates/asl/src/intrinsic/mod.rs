@@ -17,6 +17,7 @@ use serde_json::Value;
 
 use crate::entropy::{Entropy, uuid_v4};
 use crate::jsonpath::{PathError, ScopePath, fits};
+use crate::payload::Payload;
 use crate::scope::Scope;
 
 pub(crate) use distinct::distinct;
@@ -150,6 +151,11 @@ impl PathOrIntrinsic {
         }
     }
 
+    /// The value, if it is a payload of its own, which can be shared.
+    pub fn shared<'a>(&self, scope: &Scope<'a>) -> Option<&'a Payload> {
+        self.as_path()?.shared(scope)
+    }
+
     /// The names of the variables it reads, each once, in order of name.
     pub fn references(&self) -> Vec<&str> {
         let mut names = Vec::new();
@@ -241,7 +247,7 @@ impl Intrinsic {
         IntrinsicError::Argument {
             function: self.text.clone(),
             path: path.text().into(),
-            input: scope.input.to_string(),
+            input: scope.input.value().to_string(),
         }
     }
 

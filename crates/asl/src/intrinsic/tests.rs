@@ -2,12 +2,14 @@ use serde_json::json;
 
 use super::*;
 use crate::entropy::SeededEntropy;
+use crate::payload::Payload;
 
 fn evaluate(text: &str, input: &Value) -> Result<Value, String> {
     let context = json!({"Execution": {"Name": "run-1"}, "StateMachine": {"Id": "arn:x", "Name": "a-b"}});
     let mut variables = std::collections::BTreeMap::new();
     variables.insert("template".to_owned(), json!("It's {}!"));
     variables.insert("n".to_owned(), json!({"one": 1}));
+    let input = &Payload::from_value(input.clone());
     let scope = Scope { input, context: &context, variables: &variables };
     let expression = PathOrIntrinsic::parse(text).map_err(|error| error.to_string())?;
     let value = expression.evaluate(&scope, &mut SeededEntropy::new(1)).map_err(|error| error.to_string())?;

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 
 use jlens_core::reads::Read;
 use jlens_core::{Bindings, Options};
@@ -10,10 +11,19 @@ use serde_json::{Map, Value};
 use super::meter::{Meter, OverLimit};
 use super::{Compiled, EvaluationError, Expression, JsonataScope, Limits, functions};
 use crate::entropy::Entropy;
+use crate::payload::{Document, Payload};
 
 const STATES_MEMBERS: [&str; 4] = ["input", "result", "errorOutput", "context"];
 
 impl Expression {
+    /// The value, if the expression only names it and it is a payload of its own, which can be shared.
+    pub fn shared<'a>(&self, scope: &JsonataScope<'a>) -> Option<&'a Payload> {
+        match self.0.plain_path(scope)?? {
+            Document::Payload(payload) => Some(payload),
+            Document::Value(_) => None,
+        }
+    }
+
     /// The value, borrowed from the scope if it is there; `None` is JSONata's undefined.
     pub fn evaluate<'a>(
         &self,
@@ -23,7 +33,7 @@ impl Expression {
     ) -> Result<Option<Cow<'a, Value>>, EvaluationError> {
         let compiled = &*self.0;
         if let Some(found) = compiled.plain_path(scope) {
-            return Ok(found.map(Cow::Borrowed));
+            return Ok(found.map(Cow::from));
         }
         let draws_chance = functions::CHANCE.iter().any(|name| compiled.analysis.names.contains(*name));
         let seed = if draws_chance { entropy.next_u64() } else { 0 };
@@ -54,26 +64,29 @@ fn options(scope: &JsonataScope<'_>, limits: &Limits, seed: u64) -> Options {
 impl Compiled {
     /// The value of a `$variable.field.field`, without the engine. `None` if it is something else, or
     /// meets an array before the last field, over which a path maps.
-    fn plain_path<'a>(&self, scope: &JsonataScope<'a>) -> Option<Option<&'a Value>> {
+    fn plain_path<'a>(&self, scope: &JsonataScope<'a>) -> Option<Option<Document<'a>>> {
         let (variable, names) = self.analysis.plain_path()?;
-        let (mut value, names) = if variable == "states" {
+        let (mut document, names) = if variable == "states" {
             let (member, rest) = names.split_first()?;
             (scope.member(member), rest)
         } else {
-            let value = scope.variables.get(variable);
-            if value.is_none() && functions::is_function(variable) {
+            let document = scope.variables.document(variable);
+            if document.is_none() && functions::is_function(variable) {
                 return None;
             }
-            (value, names)
+            (document, names)
         };
         for name in names {
-            value = match value {
-                Some(Value::Object(object)) => object.get(name),
-                Some(Value::Array(_)) => return None,
-                _ => return Some(None),
+            document = match document {
+                Some(document) => match document.member(name) {
+                    Some(member) => member,
+                    None if document.value().is_array() => return None,
+                    None => return Some(None),
+                },
+                None => return Some(None),
             };
         }
-        Some(value)
+        Some(document)
     }
 
     /// Copies of what the expression reads.
@@ -85,8 +98,8 @@ impl Compiled {
         for (name, read) in self.reads.bindings() {
             if name == "states" {
                 bindings = bindings.var("states", states(scope, read));
-            } else if let Some(value) = scope.variables.get(name) {
-                bindings = bindings.var(name.as_str(), read.cut(value));
+            } else if let Some(document) = scope.variables.document(name) {
+                bindings = bindings.var(name.as_str(), cut(read, document));
             }
         }
         // The engine does not report reading its own functions, which a variable may replace.
@@ -141,16 +154,29 @@ impl Compiled {
 fn states(scope: &JsonataScope<'_>, read: &Read) -> Value {
     let mut states = Map::new();
     for name in STATES_MEMBERS {
-        let Some(value) = scope.member(name) else {
+        let Some(document) = scope.member(name) else {
             continue;
         };
         match read.fields() {
-            None => states.insert(name.to_owned(), value.clone()),
+            None => states.insert(name.to_owned(), document.value().clone()),
             Some(fields) => match fields.get(name) {
-                Some(read) => states.insert(name.to_owned(), read.cut(value)),
+                Some(read) => states.insert(name.to_owned(), cut(read, document)),
                 None => continue,
             },
         };
     }
     Value::Object(states)
+}
+
+/// What is read of a document, without making the rest of it into a value.
+fn cut(read: &Read, document: Document<'_>) -> Value {
+    let Document::Payload(payload) = document else { return read.cut(document.value()) };
+    let (Some(fields), Some(members)) = (read.fields(), payload.members_at_hand()) else {
+        return read.cut(payload.value());
+    };
+    let cut = |(name, member): (&Arc<str>, &Payload)| {
+        let read = fields.get(&**name)?;
+        Some((name.to_string(), cut(read, Document::Payload(member))))
+    };
+    Value::Object(members.iter().filter_map(cut).collect())
 }

@@ -27,6 +27,7 @@ use serde_json::Value;
 pub use delimiters::{Malformed, is_expression};
 pub use error::{EvaluationError, JsonataError};
 
+use crate::payload::{Document, Payload};
 use crate::scope::Variables;
 use crate::timestamp::Timestamp;
 
@@ -62,11 +63,11 @@ pub struct References {
 #[derive(Clone, Copy)]
 pub struct JsonataScope<'a> {
     /// `$states.input`
-    pub input: &'a Value,
+    pub input: &'a Payload,
     /// `$states.result`, where there is one.
-    pub result: Option<&'a Value>,
+    pub result: Option<&'a Payload>,
     /// `$states.errorOutput`, in a Catch.
-    pub error_output: Option<&'a Value>,
+    pub error_output: Option<&'a Payload>,
     /// `$states.context`
     pub context: &'a Value,
     /// `$name`
@@ -77,12 +78,12 @@ pub struct JsonataScope<'a> {
 
 impl<'a> JsonataScope<'a> {
     /// A member of `$states`.
-    pub fn member(&self, name: &str) -> Option<&'a Value> {
+    pub fn member(&self, name: &str) -> Option<Document<'a>> {
         match name {
-            "input" => Some(self.input),
-            "result" => self.result,
-            "errorOutput" => self.error_output,
-            "context" => Some(self.context),
+            "input" => Some(Document::Payload(self.input)),
+            "result" => self.result.map(Document::Payload),
+            "errorOutput" => self.error_output.map(Document::Payload),
+            "context" => Some(Document::Value(self.context)),
             _ => None,
         }
     }

@@ -7,7 +7,9 @@ use super::*;
 use crate::entropy::SeededEntropy;
 
 fn evaluate_within(text: &str, limits: &Limits) -> Result<Option<Value>, String> {
-    let input = json!({"a": {"b": [1, {"c": 2}]}, "list": [5], "empty": [], "n": null, "text": "T"});
+    let input = Payload::from_value(
+        json!({"a": {"b": [1, {"c": 2}]}, "list": [5], "empty": [], "n": null, "text": "T"}),
+    );
     let context = json!({"Execution": {"Name": "run-1"}});
     let mut variables = BTreeMap::new();
     variables.insert("x".to_owned(), json!(7));
@@ -63,7 +65,7 @@ fn references_tell_variables_and_members_of_states() {
 
 #[test]
 fn plain_paths_borrow_from_the_scope() {
-    let input = json!({"a": {"b": "text"}});
+    let input = Payload::parse(r#"{"a": {"b": "text"}}"#).unwrap();
     let scope = JsonataScope {
         input: &input,
         result: None,
@@ -74,7 +76,9 @@ fn plain_paths_borrow_from_the_scope() {
     };
     let expression = Expression::compile("$states.input.a").unwrap();
     let value = expression.evaluate(&scope, &mut SeededEntropy::new(0), &Limits::default());
-    assert!(matches!(value, Ok(Some(std::borrow::Cow::Borrowed(value))) if std::ptr::eq(value, &input["a"])));
+    let member = input.members().and_then(|members| members.get("a")).unwrap();
+    assert!(matches!(value, Ok(Some(std::borrow::Cow::Borrowed(value))) if std::ptr::eq(value, member.value())));
+    assert!(expression.shared(&scope).is_some_and(|shared| shared.same(member)));
 }
 
 /// Runs the official suite where `PASSO_JSONATA_SUITE` names it: a JSON list of cases.

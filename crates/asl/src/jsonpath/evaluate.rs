@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 
 use super::java::{java_class, java_string};
 use super::{Found, JsonPath, PathError, Token};
+use crate::payload::Document;
 
 const PROVIDER: &str = "com.jayway.jsonpath.spi.json.JsonSmartJsonProvider";
 
@@ -53,8 +54,8 @@ impl Budget {
 /// Finds `path` in `document`; `$` inside filters is `root`.
 pub(super) fn find<'a>(
     path: &JsonPath,
-    document: &'a Value,
-    root: &'a Value,
+    document: Document<'a>,
+    root: Document<'a>,
     budget: &Budget,
 ) -> Result<Found<'a>, PathError> {
     let mut found = walk(path, document, root, budget)?;
@@ -71,8 +72,8 @@ pub(super) fn find<'a>(
 /// Whether `path` leads anywhere; an indefinite one always gives a list.
 pub(super) fn exists(
     path: &JsonPath,
-    document: &Value,
-    root: &Value,
+    document: Document<'_>,
+    root: Document<'_>,
     budget: &Budget,
 ) -> Result<bool, PathError> {
     match walk(path, document, root, budget) {
@@ -84,18 +85,18 @@ pub(super) fn exists(
 
 fn walk<'a>(
     path: &JsonPath,
-    document: &'a Value,
-    root: &'a Value,
+    document: Document<'a>,
+    root: Document<'a>,
     budget: &Budget,
 ) -> Result<Vec<Cow<'a, Value>>, PathError> {
     let mut walk = Walk { path, root, budget, found: Vec::new() };
-    walk.walk(0, Cow::Borrowed(document), &Trail::Root, true)?;
+    walk.enter(0, document, &Trail::Root)?;
     Ok(walk.found)
 }
 
 struct Walk<'p, 'a> {
     path: &'p JsonPath,
-    root: &'a Value,
+    root: Document<'a>,
     budget: &'p Budget,
     found: Vec<Cow<'a, Value>>,
 }
@@ -146,6 +147,25 @@ impl std::fmt::Display for Trail<'_> {
 
 #[expect(clippy::ptr_arg, reason = "whether a value is borrowed decides whether its parts are")]
 impl<'a> Walk<'_, 'a> {
+    /// Applies the tokens from `at` on to a document whose parts need not be made into one value.
+    fn enter(&mut self, at: usize, document: Document<'a>, trail: &Trail<'_>) -> Result<(), PathError> {
+        let path = self.path;
+        if let Document::Payload(payload) = document
+            && let Some(Token::Properties { names, .. }) = path.tokens.get(at)
+            && let [name] = names.as_slice()
+            && let Some(members) = payload.members_at_hand()
+        {
+            self.budget.spend()?;
+            let trail = Trail::Property(trail, name);
+            return match members.get(name) {
+                Some(member) => self.enter(at + 1, Document::Payload(member), &trail),
+                None if at + 1 == path.tokens.len() => Ok(()),
+                None => Err(PathError::NotFound(format!("Missing property in path {trail}"))),
+            };
+        }
+        self.walk(at, document.into(), trail, true)
+    }
+
     /// Applies the tokens from `at` on. `definite` tells whether all tokens before were.
     fn walk(
         &mut self,

@@ -11,6 +11,7 @@ use serde_json::Value;
 use super::evaluate::{Budget, exists, find};
 use super::java::java_number;
 use super::{Found, JsonPath, PathError, Restriction, Root};
+use crate::payload::Document;
 
 /// A condition.
 #[derive(Debug, Clone)]
@@ -102,7 +103,7 @@ impl Expression {
     }
 
     /// Whether an item of the array (or the object) being filtered satisfies the condition.
-    pub(super) fn accepts(&self, item: &Value, root: &Value, budget: &Budget) -> Result<bool, PathError> {
+    pub(super) fn accepts(&self, item: &Value, root: Document<'_>, budget: &Budget) -> Result<bool, PathError> {
         match self {
             Expression::Or(parts) => {
                 for part in parts {
@@ -149,7 +150,7 @@ impl Operand {
     fn value<'a>(
         &'a self,
         item: &'a Value,
-        root: &'a Value,
+        root: Document<'a>,
         budget: &Budget,
     ) -> Result<Option<Cow<'a, Value>>, PathError> {
         match self {
@@ -161,14 +162,14 @@ impl Operand {
 }
 
 /// Where a path in a filter begins.
-fn start_of<'a>(path: &JsonPath, item: &'a Value, root: &'a Value) -> &'a Value {
-    if path.root == Root::Document { root } else { item }
+fn start_of<'a>(path: &JsonPath, item: &'a Value, root: Document<'a>) -> Document<'a> {
+    if path.root == Root::Document { root } else { Document::Value(item) }
 }
 
 fn resolve<'a>(
     path: &JsonPath,
     item: &'a Value,
-    root: &'a Value,
+    root: Document<'a>,
     budget: &Budget,
 ) -> Result<Option<Cow<'a, Value>>, PathError> {
     match find(path, start_of(path, item, root), root, budget).map(Found::into_cow) {

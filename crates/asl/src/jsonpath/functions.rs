@@ -8,6 +8,7 @@ use serde_json::{Number, Value};
 use super::evaluate::{Budget, find};
 use super::java::java_string;
 use super::{Found, JsonPath, PathError};
+use crate::payload::Document;
 
 #[derive(Debug, Clone)]
 pub(super) struct Function {
@@ -79,7 +80,7 @@ impl Function {
         }
     }
 
-    pub(super) fn apply(&self, value: &Value, root: &Value, budget: &Budget) -> Result<Value, PathError> {
+    pub(super) fn apply(&self, value: &Value, root: Document<'_>, budget: &Budget) -> Result<Value, PathError> {
         let mut arguments = Vec::with_capacity(self.parameters.len());
         for parameter in &self.parameters {
             arguments.push(match parameter {

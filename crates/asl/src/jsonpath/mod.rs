@@ -26,6 +26,7 @@ pub use java::java_string;
 pub use reference::ResultPathMatchFailure;
 pub use scope_path::{PathSource, ScopePath};
 
+use crate::payload::Document;
 use filter::Expression;
 use functions::Function;
 
@@ -168,7 +169,22 @@ impl JsonPath {
 
     /// Finds what the path names in a document.
     pub fn evaluate<'a>(&self, document: &'a Value) -> Result<Found<'a>, PathError> {
+        self.evaluate_in(Document::Value(document))
+    }
+
+    /// Finds what the path names in a payload or value.
+    pub fn evaluate_in<'a>(&self, document: Document<'a>) -> Result<Found<'a>, PathError> {
         evaluate::find(self, document, document, &evaluate::Budget::new())
+    }
+
+    /// The names, if the path is single names only.
+    fn names(&self) -> Option<impl Iterator<Item = &str>> {
+        let name = |token: &Token| matches!(token, Token::Properties { names, .. } if names.len() == 1);
+        let names = |token| match token {
+            &Token::Properties { ref names, .. } => names.first().map(String::as_str),
+            _ => None,
+        };
+        self.tokens.iter().all(name).then(|| self.tokens.iter().filter_map(names))
     }
 
     /// The path in brackets, as error messages show it: `$['a'][0]`.

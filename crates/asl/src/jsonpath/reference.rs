@@ -1,10 +1,7 @@
 //! Writing by Reference Path, for ResultPath.
 
-use serde_json::{Map, Value};
-
-use super::evaluate::fits_within;
 use super::{JsonPath, Token};
-use crate::json_syntax::DEPTH_MAX;
+use crate::payload::{DEPTH_MAX, Members, Payload};
 
 /// A value could not be put where a ResultPath says: AWS's `States.ResultPathMatchFailure`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -17,60 +14,45 @@ pub struct ResultPathMatchFailure {
 }
 
 impl JsonPath {
-    /// Puts `value` into `document` at this Reference Path, creating objects on the way. An array is
-    /// only entered at an index it has, and nothing is put so deep that the document is no payload any more. The document is
-    /// untouched if that fails.
-    pub fn set(&self, document: &mut Value, value: Value) -> Result<(), ResultPathMatchFailure> {
+    /// The document with `value` put at this Reference Path, creating objects on the way. An array is only entered at an
+    /// index it has, and nothing is put so deep that the document is no payload any more. All that is not on the way is shared
+    /// with the document.
+    pub fn put(&self, document: &Payload, value: &Payload) -> Result<Payload, ResultPathMatchFailure> {
         let depth_left = DEPTH_MAX.checked_sub(self.tokens.len());
-        let mut any_size = usize::MAX;
-        let shallow = depth_left.is_some_and(|left| fits_within(&value, &mut any_size, left));
-        if !shallow || !self.fits(document) {
-            return Err(ResultPathMatchFailure { path: self.text.clone(), input: document.to_string() });
-        }
-        let mut place = document;
-        for token in &self.tokens {
-            place = match (token, place) {
-                (Token::Properties { names, .. }, place) => {
-                    if !place.is_object() {
-                        *place = Value::Object(Map::new());
-                    }
-                    match place {
-                        Value::Object(object) => object.entry(names[0].clone()).or_insert(Value::Null),
-                        _ => return Ok(()),
-                    }
-                }
-                (Token::Indexes(indexes), Value::Array(items)) => {
-                    match usize::try_from(indexes[0]).ok().and_then(|index| items.get_mut(index)) {
-                        Some(item) => item,
-                        None => return Ok(()),
-                    }
-                }
-                _ => return Ok(()),
-            };
-        }
-        *place = value;
-        Ok(())
+        let shallow = depth_left.is_some_and(|left| value.extent().depth <= left);
+        let changed = if shallow && self.is_reference_path() {
+            put(&self.tokens, Some(document), value)
+        } else {
+            None
+        };
+        changed.ok_or_else(|| {
+            let input = document.value().to_string();
+            ResultPathMatchFailure { path: self.text.clone(), input }
+        })
     }
+}
 
-    /// Whether every step leads on: through an object, an array's item, or something not there yet.
-    fn fits(&self, document: &Value) -> bool {
-        if !self.is_reference_path() {
-            return false;
-        }
-        let mut place = Some(document);
-        for token in &self.tokens {
-            place = match (token, place) {
-                (Token::Properties { .. }, None) => None,
-                (Token::Properties { names, .. }, Some(Value::Object(object))) => object.get(&names[0]),
-                (Token::Indexes(indexes), Some(Value::Array(items))) => {
-                    match usize::try_from(indexes[0]).ok().and_then(|index| items.get(index)) {
-                        Some(item) => Some(item),
-                        None => return false,
-                    }
-                }
-                _ => return false,
+/// A place with a value put below it, unless the tokens lead through something else than an object or an array's item.
+fn put(tokens: &[Token], place: Option<&Payload>, value: &Payload) -> Option<Payload> {
+    let Some((token, rest)) = tokens.split_first() else { return Some(value.clone()) };
+    match (token, place) {
+        (Token::Properties { names, .. }, place) => {
+            let name = names.first()?;
+            let mut members = match place {
+                None => Members::default(),
+                Some(place) => place.members()?.clone(),
             };
+            let changed = put(rest, members.get(name), value)?;
+            members.insert(name.as_str().into(), &changed);
+            Some(Payload::from_members(members))
         }
-        true
+        (Token::Indexes(indexes), Some(place)) => {
+            let mut items = place.value().as_array()?.clone();
+            let item = items.get_mut(usize::try_from(*indexes.first()?).ok()?)?;
+            let changed = put(rest, Some(&Payload::from_value(item.take())), value)?;
+            *item = changed.value().clone();
+            Some(Payload::from_value(items.into()))
+        }
+        _ => None,
     }
 }

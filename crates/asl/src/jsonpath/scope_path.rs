@@ -2,9 +2,8 @@
 
 use std::sync::Arc;
 
-use serde_json::Value;
-
 use super::{Found, JsonPath, PathError, Restriction};
+use crate::payload::{Document, Payload};
 use crate::scope::Scope;
 
 /// A path together with what it starts from.
@@ -80,19 +79,27 @@ impl ScopePath {
         self.source == PathSource::Input && self.path.is_root()
     }
 
-    /// The value it starts from; none if the variable was never assigned.
-    pub fn root<'a>(&self, scope: &Scope<'a>) -> Option<&'a Value> {
+    /// What it starts from; none if the variable was never assigned.
+    pub fn root<'a>(&self, scope: &Scope<'a>) -> Option<Document<'a>> {
         match &self.source {
-            PathSource::Input => Some(scope.input),
-            PathSource::Context => Some(scope.context),
-            PathSource::Variable(name) => scope.variables.get(name),
+            PathSource::Input => Some(Document::Payload(scope.input)),
+            PathSource::Context => Some(Document::Value(scope.context)),
+            PathSource::Variable(name) => scope.variables.document(name),
+        }
+    }
+
+    /// What the path names, if that is a payload of its own, which can be shared.
+    pub fn shared<'a>(&self, scope: &Scope<'a>) -> Option<&'a Payload> {
+        match self.path.names()?.try_fold(self.root(scope)?, |document, name| document.member(name)?)? {
+            Document::Payload(payload) => Some(payload),
+            Document::Value(_) => None,
         }
     }
 
     /// Finds what the path names.
     pub fn evaluate<'a>(&self, scope: &Scope<'a>) -> Result<Found<'a>, PathError> {
         match self.root(scope) {
-            Some(root) => self.path.evaluate(root),
+            Some(root) => self.path.evaluate_in(root),
             None => Err(PathError::NotFound(format!("No results for path: {}", self.text))),
         }
     }

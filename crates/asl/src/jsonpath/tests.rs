@@ -4,6 +4,7 @@ use serde_json::json;
 
 use super::*;
 use crate::entropy::{Entropy, SeededEntropy};
+use crate::payload::Payload;
 
 /// Each line: a path, whether it is definite, and its result, its error, or why it is invalid. The
 /// expectations follow Jayway JsonPath 3.0.
@@ -95,9 +96,9 @@ fn paths_that_would_find_powers_are_stopped() {
 
 #[test]
 fn a_result_path_creates_objects_and_refuses_what_is_no_object() {
-    let set = |path: &str, mut document: Value| {
-        let result = JsonPath::parse(path).unwrap().set(&mut document, json!(7));
-        result.map(|()| document)
+    let set = |path: &str, document: Value| {
+        let (document, value) = (Payload::from_value(document), Payload::from_value(json!(7)));
+        JsonPath::parse(path).unwrap().put(&document, &value).map(|changed| changed.value().clone())
     };
     assert_eq!(set("$", json!({"a": 1})), Ok(json!(7)));
     assert_eq!(set("$.a.b", json!({})), Ok(json!({"a": {"b": 7}})));

@@ -82,6 +82,9 @@ fn items_of<'a>(
     let items = match &map.items {
         None => input.clone(),
         Some(Items::Path(path)) => turn.look(site, path, Sight::of(input), |view, entropy| {
+            if let Some(payload) = path.shared(&view.scope()) {
+                return Ok(payload.clone());
+            }
             let found = template::path(path, "ItemsPath", path.text(), view, entropy)?;
             Ok(Payload::from_value(found.into_owned()))
         })?,

@@ -1,10 +1,16 @@
 //! Payloads: immutable JSON that is shared, never copied.
 //!
-//! A [`Payload`] holds JSON text, a parsed value, or both; each is made from the other at most once,
-//! when somebody asks. Cloning one is an atomic increment, so a state's output that becomes the next
-//! state's input is stored once and is neither parsed nor written again on the way.
-//! Text that a payload was parsed from is kept as it came, white space included, because AWS shows
-//! inputs as they were sent. It has no size limit of its own: the quota belongs to the caller.
+//! A [`Payload`] holds JSON text, a parsed value, or the payloads of an object's members; each is made from another at most
+//! once, when somebody asks. Cloning one is an atomic increment, so a state's output that becomes the next state's input is
+//! stored once and is neither parsed nor written again on the way. An object that was put together of payloads ([`Members`])
+//! shares them: its length is a sum, and its text is theirs, strung together.
+//!
+//! Text that a payload was parsed from is kept as it came, white space included, because AWS shows inputs as they were sent;
+//! inside of an object that is put together, payloads are written compactly, as every value is.
+//! It has no size limit of its own: the quota belongs to the caller.
+
+mod document;
+mod members;
 
 use std::sync::{Arc, LazyLock, OnceLock};
 
@@ -13,18 +19,28 @@ use serde_json::Value;
 
 use crate::json_syntax;
 pub use crate::json_syntax::{DEPTH_MAX, JsonError};
+pub use document::Document;
+pub use members::{Extent, Members};
 
 /// Immutable, shared JSON.
 #[derive(Clone)]
 pub struct Payload(Arc<Inner>);
 
-/// At least one of the two is set from the start.
+/// At least one of text, value and members is set from the start.
+#[derive(Default)]
 struct Inner {
     text: OnceLock<Box<str>>,
-    value: OnceLock<Value>,
+    value: OnceLock<Box<Value>>,
+    /// Of an object; `None` in it says that this is none.
+    members: OnceLock<Option<Box<Members>>>,
+    extent: OnceLock<Extent>,
+    /// The same as values are written, if the text came from outside.
+    compact: OnceLock<Payload>,
+    /// Whether the text came from outside.
+    raw: bool,
 }
 
-static EMPTY_OBJECT: LazyLock<Payload> = LazyLock::new(|| Payload::trusted("{}".into()));
+static EMPTY_OBJECT: LazyLock<Payload> = LazyLock::new(|| Payload::from_members(Members::default()));
 static NULL: LazyLock<Payload> = LazyLock::new(|| Payload::from_value(Value::Null));
 
 impl Payload {
@@ -37,7 +53,7 @@ impl Payload {
 
     /// Takes a value; its text is written when first asked for.
     pub fn from_value(value: Value) -> Payload {
-        Payload(Arc::new(Inner { text: OnceLock::new(), value: OnceLock::from(value) }))
+        Payload(Arc::new(Inner { value: OnceLock::from(Box::new(value)), ..Inner::default() }))
     }
 
     /// The payload `{}`, always the same one.
@@ -52,24 +68,34 @@ impl Payload {
 
     /// The parsed value.
     pub fn value(&self) -> &Value {
-        self.0.value.get_or_init(|| {
-            // The text was checked by a stricter grammar than serde_json's, so this cannot fail.
-            serde_json::from_str(self.text()).unwrap_or(Value::Null)
+        self.0.value.get_or_init(|| match self.0.members.get() {
+            Some(Some(members)) => Box::new(members::to_value(members)),
+            _ => Box::new(self.parsed()),
         })
     }
 
-    /// The JSON text: as it was parsed, or compact if the payload was made from a value.
+    fn parsed(&self) -> Value {
+        // The text was checked by a stricter grammar than serde_json's, so this cannot fail.
+        serde_json::from_str(self.text()).unwrap_or(Value::Null)
+    }
+
+    /// The JSON text: as it was parsed, or compact if the payload was made from a value or of members.
     pub fn text(&self) -> &str {
-        self.0.text.get_or_init(|| match self.0.value.get() {
+        self.0.text.get_or_init(|| match (self.0.members.get(), self.0.value.get()) {
+            (Some(Some(members)), _) => members::write(members).into_boxed_str(),
             // Writing a `Value` to memory cannot fail; Display is the same compact text.
-            Some(value) => value.to_string().into_boxed_str(),
-            None => "null".into(),
+            (_, Some(value)) => value.to_string().into_boxed_str(),
+            _ => "null".into(),
         })
     }
 
     /// The length of the text in bytes of UTF-8, which is what AWS's quotas count.
     pub fn len(&self) -> usize {
-        self.text().len()
+        match (self.0.text.get(), self.0.members.get()) {
+            (Some(text), _) => text.len(),
+            (None, Some(Some(members))) => members.text_length(),
+            (None, _) => self.text().len(),
+        }
     }
 
     /// Whether the text is empty, which it never is: no JSON is.
@@ -83,7 +109,7 @@ impl Payload {
     }
 
     fn trusted(text: Box<str>) -> Payload {
-        Payload(Arc::new(Inner { text: OnceLock::from(text), value: OnceLock::new() }))
+        Payload(Arc::new(Inner { text: OnceLock::from(text), raw: true, ..Inner::default() }))
     }
 }
 
@@ -159,6 +185,34 @@ mod tests {
         let payload = Payload::from_value(json!({"b": 1, "a": [null, "é"]}));
         assert_eq!(payload.text(), "{\"b\":1,\"a\":[null,\"é\"]}");
         assert_eq!(payload.len(), 23);
+    }
+
+    #[test]
+    fn an_object_of_shared_members_is_written_as_its_value_is() {
+        let raw = Payload::parse("{ \"n\": 2.50, \"n\": 1e2, \"t\": \"\\u00e9\" }").unwrap();
+        let text = Payload::from_value(json!("say \"hi\"\n"));
+        let members = [("a\"b", raw.clone()), ("é", text), ("none", Payload::empty_object())];
+        let whole: Payload =
+            Payload::from_members(members.into_iter().map(|(name, member)| (name.into(), member)).collect());
+        let length = whole.len();
+        assert_eq!(whole.text(), r#"{"a\"b":{"n":100.0,"t":"é"},"é":"say \"hi\"\n","none":{}}"#);
+        assert_eq!(whole.text(), whole.value().to_string());
+        assert_eq!(whole.len(), length);
+        assert_eq!(raw.text().len(), raw.len());
+        assert_eq!(whole.extent().depth, 2);
+        assert!(whole.members().is_some_and(|members| members.get("none").unwrap().same(&Payload::empty_object())));
+    }
+
+    #[test]
+    fn an_extent_is_the_same_however_a_payload_was_made() {
+        let value = json!({"a": [1, {"b": "text"}], "c": {"d": {}}, "e": null});
+        let parsed = Payload::parse(value.to_string()).unwrap();
+        let split = Payload::parse(value.to_string()).unwrap();
+        let members = split.members().unwrap().clone();
+        let extents = [parsed, Payload::from_members(members), Payload::from_value(value)].map(|p| p.extent());
+        assert_eq!(extents[0], extents[1]);
+        assert_eq!(extents[1], extents[2]);
+        assert_eq!(extents[0].depth, 3);
     }
 
     #[test]
