@@ -221,7 +221,8 @@ fn make(
 ) -> Result<Payload, TemplateError> {
     if let Template::Object(members) = template {
         return budget.below(|budget| {
-            let parts = members.iter().map(|(name, part)| Ok((name.clone(), member(part, view, entropy, budget)?)));
+            let parts =
+                members.iter().map(|(name, part)| Ok((name.clone(), member(part, view, entropy, budget)?)));
             Ok(Payload::from_members(parts.collect::<Result<Members, TemplateError>>()?))
         });
     }

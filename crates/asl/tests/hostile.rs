@@ -86,7 +86,8 @@ fn evaluate(text: &str) -> String {
         Ok(expression) => expression,
         Err(error) => return error.to_string(),
     };
-    let input = Payload::from_value(json!({"text": "a".repeat(200_000), "list": (0..20_000).collect::<Vec<_>>()}));
+    let input =
+        Payload::from_value(json!({"text": "a".repeat(200_000), "list": (0..20_000).collect::<Vec<_>>()}));
     let scope = JsonataScope {
         input: &input,
         result: None,

@@ -91,6 +91,17 @@ fn orders() -> Value {
     json!({ "orders": (0..10).map(order).collect::<Vec<_>>(), "factor": 3 })
 }
 
+/// What any use of a payload's contents costs once: its text checked, made into a value and written again.
+fn once(criterion: &mut Criterion) {
+    let text = orders().to_string();
+    criterion.bench_function("checking, parsing and writing 8 KiB", |bencher| {
+        bencher.iter(|| {
+            let payload = Payload::parse(text.as_str()).expect("an input");
+            black_box(Payload::from_value(payload.value().clone()).len())
+        });
+    });
+}
+
 fn passes(criterion: &mut Criterion) {
     let definition = chain(100, |_| json!({ "Type": "Pass" }));
     measure(criterion, "100 Pass states", &definition, json!({}));
@@ -152,5 +163,5 @@ fn data_flow(criterion: &mut Criterion) {
     measure(criterion, "20 states, JSONata data flow", &definition, orders());
 }
 
-criterion_group!(benches, passes, choices, maps, data_flow);
+criterion_group!(benches, once, passes, choices, maps, data_flow);
 criterion_main!(benches);

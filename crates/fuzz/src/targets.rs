@@ -164,7 +164,8 @@ fn path(text: &str) -> Result<String, String> {
     if path.is_reference_path() {
         if let Ok(changed) = path.put(&document, &Payload::from_value(json!("put"))) {
             let put = path.evaluate_in(Document::Payload(&changed)).map(|found| found.into_value());
-            if put != Ok(json!("put")) || changed.text() != changed.value().to_string() {
+            let written = changed.value().to_string();
+            if put != Ok(json!("put")) || changed.text() != written {
                 return Err(format!("what was put is not found: {changed}"));
             }
         }

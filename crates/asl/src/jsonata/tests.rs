@@ -77,7 +77,9 @@ fn plain_paths_borrow_from_the_scope() {
     let expression = Expression::compile("$states.input.a").unwrap();
     let value = expression.evaluate(&scope, &mut SeededEntropy::new(0), &Limits::default());
     let member = input.members().and_then(|members| members.get("a")).unwrap();
-    assert!(matches!(value, Ok(Some(std::borrow::Cow::Borrowed(value))) if std::ptr::eq(value, member.value())));
+    assert!(
+        matches!(value, Ok(Some(std::borrow::Cow::Borrowed(value))) if std::ptr::eq(value, member.value()))
+    );
     assert!(expression.shared(&scope).is_some_and(|shared| shared.same(member)));
 }
 

@@ -103,7 +103,12 @@ impl Expression {
     }
 
     /// Whether an item of the array (or the object) being filtered satisfies the condition.
-    pub(super) fn accepts(&self, item: &Value, root: Document<'_>, budget: &Budget) -> Result<bool, PathError> {
+    pub(super) fn accepts(
+        &self,
+        item: &Value,
+        root: Document<'_>,
+        budget: &Budget,
+    ) -> Result<bool, PathError> {
         match self {
             Expression::Or(parts) => {
                 for part in parts {

@@ -80,7 +80,12 @@ impl Function {
         }
     }
 
-    pub(super) fn apply(&self, value: &Value, root: Document<'_>, budget: &Budget) -> Result<Value, PathError> {
+    pub(super) fn apply(
+        &self,
+        value: &Value,
+        root: Document<'_>,
+        budget: &Budget,
+    ) -> Result<Value, PathError> {
         let mut arguments = Vec::with_capacity(self.parameters.len());
         for parameter in &self.parameters {
             arguments.push(match parameter {

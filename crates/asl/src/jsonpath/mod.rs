@@ -180,11 +180,12 @@ impl JsonPath {
     /// The names, if the path is single names only.
     fn names(&self) -> Option<impl Iterator<Item = &str>> {
         let name = |token: &Token| matches!(token, Token::Properties { names, .. } if names.len() == 1);
-        let names = |token| match token {
-            &Token::Properties { ref names, .. } => names.first().map(String::as_str),
-            _ => None,
-        };
-        self.tokens.iter().all(name).then(|| self.tokens.iter().filter_map(names))
+        self.tokens.iter().all(name).then(|| {
+            self.tokens.iter().filter_map(|token| match token {
+                Token::Properties { names, .. } => names.first().map(String::as_str),
+                _ => None,
+            })
+        })
     }
 
     /// The path in brackets, as error messages show it: `$['a'][0]`.

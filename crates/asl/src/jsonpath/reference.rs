@@ -20,11 +20,8 @@ impl JsonPath {
     pub fn put(&self, document: &Payload, value: &Payload) -> Result<Payload, ResultPathMatchFailure> {
         let depth_left = DEPTH_MAX.checked_sub(self.tokens.len());
         let shallow = depth_left.is_some_and(|left| value.extent().depth <= left);
-        let changed = if shallow && self.is_reference_path() {
-            put(&self.tokens, Some(document), value)
-        } else {
-            None
-        };
+        let changed =
+            if shallow && self.is_reference_path() { put(&self.tokens, Some(document), value) } else { None };
         changed.ok_or_else(|| {
             let input = document.value().to_string();
             ResultPathMatchFailure { path: self.text.clone(), input }
