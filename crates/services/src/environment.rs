@@ -3,6 +3,7 @@
 //! A service never holds another service. It calls through [`Environment::call`], so that the same permission rules
 //! apply as over the wire.
 
+use crate::cloudformation::maker::StackMaker;
 use crate::cloudwatch::MetricSink;
 use crate::configuration::ServicesConfig;
 use crate::events::EventSink;
@@ -52,6 +53,13 @@ impl Clock for SystemClock {
 /// How long a call waits for a process that is starting.
 const SDK_CALLER_WAIT: Duration = Duration::from_secs(60);
 
+/// What the binary gives to the services once the rest of the process is open.
+async fn given<T: Clone>(mut given: watch::Receiver<Option<T>>) -> Result<T, ServiceError> {
+    let given = tokio::time::timeout(SDK_CALLER_WAIT, given.wait_for(Option::is_some)).await;
+    let given = given.ok().and_then(Result::ok).and_then(|given| given.clone());
+    given.ok_or_else(|| ServiceError::unavailable("Nobody makes such calls in this process."))
+}
+
 /// What every service shares. Cheap to clone.
 #[derive(Clone)]
 pub struct Environment {
@@ -67,6 +75,7 @@ struct Inner {
     metrics: OnceLock<MetricSink>,
     events: OnceLock<EventSink>,
     sdk_caller: watch::Sender<Option<Arc<dyn SdkCaller>>>,
+    stack_maker: watch::Sender<Option<Arc<dyn StackMaker>>>,
 }
 
 impl Environment {
@@ -82,6 +91,7 @@ impl Environment {
                 metrics: OnceLock::new(),
                 events: OnceLock::new(),
                 sdk_caller: watch::Sender::new(None),
+                stack_maker: watch::Sender::new(None),
             }),
         }
     }
@@ -156,13 +166,20 @@ impl Environment {
         self.inner.sdk_caller.send_replace(Some(caller));
     }
 
+    /// Says who makes stacks, once they can be made.
+    pub fn set_stack_maker(&self, maker: Arc<dyn StackMaker>) {
+        self.inner.stack_maker.send_replace(Some(maker));
+    }
+
+    /// Who makes stacks. What a killed server owes waits for it here.
+    pub(crate) async fn stack_maker(&self) -> Result<Arc<dyn StackMaker>, ServiceError> {
+        given(self.inner.stack_maker.subscribe()).await
+    }
+
     /// What makes those calls. While the process starts, what is owed already waits for it here, so that no attempt is lost
     /// by being early.
     pub(crate) async fn sdk_caller(&self) -> Result<Arc<dyn SdkCaller>, ServiceError> {
-        let mut given = self.inner.sdk_caller.subscribe();
-        let caller = tokio::time::timeout(SDK_CALLER_WAIT, given.wait_for(Option::is_some)).await;
-        let caller = caller.ok().and_then(Result::ok).and_then(|caller| caller.clone());
-        caller.ok_or_else(|| ServiceError::unavailable("Nobody makes such calls in this process."))
+        given(self.inner.sdk_caller.subscribe()).await
     }
 
     /// Variables that lead user code to services which it is to reach directly elsewhere.

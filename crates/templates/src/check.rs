@@ -150,10 +150,15 @@ impl References<'_> {
 pub(crate) fn files<'r>(
     resources: impl Iterator<Item = (&'r String, &'r Resource)>,
     document: &Document,
-    folder: &Path,
+    folder: Option<&Path>,
 ) -> Result<(), TemplateError> {
     for (id, resource) in resources {
         let Value::String(path) = &resource.properties["Code"]["Passo::Folder"] else { continue };
+        let Some(folder) = folder else {
+            let what =
+                format!("{id}: 'CodeUri' is not a valid S3 Uri of the form \"s3://bucket/key\": {path}");
+            return Err(TemplateError::Invalid(document.place(&resource.pointer), what));
+        };
         if !folder.join(path).exists() {
             let what = format!("{id}: CodeUri: {path}: no such file or folder");
             let place = document.place(&format!("{}/Properties/CodeUri", resource.pointer));

@@ -13,7 +13,7 @@ use crate::error::TemplateError;
 use crate::intrinsics::{Scope, text};
 use crate::plan::{Change, ChangeKind, Decision, decide, learn, leaving, plan, resolve};
 use crate::resources::{self, Context, Place};
-use crate::roll_back::{roll_back, settle};
+use crate::roll_back::{fail, roll_back, settle};
 use crate::stack::{Before, Output, PendingResource, Retired, Stack, StackResource, importers};
 use crate::template::Template;
 
@@ -76,10 +76,26 @@ pub async fn deploy(
         Ok(()) => {}
         // Where nothing can be kept or called, nothing can be undone: the next deployment goes on from what is kept.
         Err(error @ (TemplateError::Unkept(_) | TemplateError::Unreachable { .. })) => return Err(error),
+        Err(cause) if template.keeps_failed => return Err(leave(work, cause).await),
         Err(cause) => return Err(roll_back(work, cause).await),
     }
     work.clean_up().await?;
     Ok(work.done)
+}
+
+/// A failed deployment is left as it is; the next one goes on from there.
+async fn leave(mut work: Work<'_>, cause: TemplateError) -> TemplateError {
+    fail(&mut work, &cause);
+    let verb = if work.stack.before.as_ref().is_none_or(|before| before.order.is_empty()) {
+        "CREATE"
+    } else {
+        "UPDATE"
+    };
+    work.stack.status = format!("{verb}_FAILED");
+    match work.keep().await {
+        Ok(()) => cause,
+        Err(error) => error,
+    }
 }
 
 /// Outputs, parameters and policies may differ where no resource does.
@@ -128,12 +144,14 @@ async fn in_use(client: &dyn Client, export: &str, what: &str) -> Result<(), Tem
 impl Work<'_> {
     /// Remembers what to go back to, and deals with what an earlier deployment that died left half made.
     async fn begin(&mut self, template: &Template) -> Result<(), TemplateError> {
-        let verb = if self.stack.order.is_empty() { "CREATE" } else { "UPDATE" };
+        self.stack.failed = None;
         if self.stack.before.is_none() {
             let before = Before { resources: self.stack.resources.clone(), order: self.stack.order.clone() };
             self.stack.before = Some(Box::new(before));
         }
-        self.stack.status = format!("{verb}_IN_PROGRESS");
+        // A creation that died is one still.
+        let is_creation = self.stack.before.as_ref().is_none_or(|before| before.order.is_empty());
+        self.stack.status = if is_creation { "CREATE_IN_PROGRESS" } else { "UPDATE_IN_PROGRESS" }.into();
         self.stack.id = template.stack_id();
         self.keep().await?;
         settle(self).await
@@ -306,7 +324,7 @@ impl Work<'_> {
     }
 }
 
-fn outputs(template: &Template, scope: &Scope) -> Result<BTreeMap<String, Output>, TemplateError> {
+pub(crate) fn outputs(template: &Template, scope: &Scope) -> Result<BTreeMap<String, Output>, TemplateError> {
     let mut outputs = BTreeMap::new();
     for (name, written) in &template.outputs {
         let evaluated = |member: &str, value: &Value| {

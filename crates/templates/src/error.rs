@@ -72,6 +72,48 @@ pub enum TemplateError {
     },
 }
 
+impl TemplateError {
+    /// In the words of CloudFormation's API: without the file's name, and without hints for the command line.
+    pub fn api_message(&self) -> String {
+        match self {
+            TemplateError::File(_, what) => format!("Template format error: {what}"),
+            TemplateError::Syntax(place, what) => {
+                let FilePlace { line, column, .. } = place;
+                format!("Template format error: YAML not well-formed. (line {line}, column {column}): {what}")
+            }
+            TemplateError::Invalid(_, what) => {
+                let what = what.split("; give it with --parameter").next().unwrap_or_default();
+                let is_whole = ["Parameter", "Circular", "Template", "No export", "Invalid template"];
+                let is_whole = is_whole.iter().any(|start| what.starts_with(start));
+                if is_whole { what.to_string() } else { format!("Template format error: {what}") }
+            }
+            TemplateError::Unsupported(found) => unrecognized(found),
+            TemplateError::Refused { message, code, .. } if message.is_empty() => code.clone(),
+            TemplateError::Refused { resource, message, code, .. } => {
+                format!("{resource}: {message} (Error Code: {code})")
+            }
+            TemplateError::RolledBack { cause, .. } => cause.api_message(),
+            TemplateError::Unkept(_) | TemplateError::Unreachable { .. } => self.to_string(),
+        }
+    }
+}
+
+fn unrecognized(found: &[Unsupported]) -> String {
+    let kinds: Vec<&str> =
+        found.iter().filter_map(|part| part.what.split_once(" has type ").map(|(_, kind)| kind)).collect();
+    if !kinds.is_empty() {
+        let reasons: Vec<&str> =
+            found.iter().map(|part| part.reason.as_str()).filter(|text| !text.is_empty()).collect();
+        let reasons = if reasons.is_empty() { String::new() } else { format!(" ({})", reasons.join("; ")) };
+        return format!(
+            "Template format error: Unrecognized resource types: [{}]{reasons}",
+            kinds.join(", ")
+        );
+    }
+    let parts: Vec<String> = found.iter().map(ToString::to_string).collect();
+    format!("Template format error: {}", parts.join("; "))
+}
+
 /// A part of a template that is refused by name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unsupported {

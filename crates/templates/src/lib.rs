@@ -6,6 +6,7 @@
 
 mod check;
 mod client;
+mod declared;
 mod deploy;
 mod document;
 mod error;
@@ -21,12 +22,14 @@ mod template;
 mod tests;
 
 pub use client::{Client, Pending};
+pub use declared::{Declared, DeclaredParameter, declared};
 pub use deploy::{Deployed, Progress, delete, deploy};
 pub use error::{FilePlace, TemplateError, Unsupported};
-pub use plan::{Change, ChangeKind, plan};
+pub use plan::{Change, ChangeKind, is_up_to_date, plan};
 pub use resources::Place;
 pub use sam::definition_text;
 pub use stack::{
-    Before, Keeping, Output, Parameter, PendingResource, Retired, Stack, StackResource, account, exports,
+    Before, FailedResource, Keeping, Output, Parameter, PendingResource, Retired, Stack, StackResource,
+    account, exports,
 };
 pub use template::{Options, Template};

@@ -78,6 +78,17 @@ pub fn plan(template: &Template, stack: &Stack) -> Result<Vec<Change>, TemplateE
     Ok(changes)
 }
 
+/// Would a deployment leave everything as it is: resources, outputs and description?
+pub fn is_up_to_date(template: &Template, stack: &Stack) -> Result<bool, TemplateError> {
+    if stack.is_unfinished() || !plan(template, stack)?.is_empty() {
+        return Ok(false);
+    }
+    let mut scope = template.scope.clone();
+    stack.resources.iter().for_each(|(id, resource)| learn(&mut scope, id, resource));
+    let described = template.document.value.get("Description").map(text).unwrap_or_default();
+    Ok(crate::deploy::outputs(template, &scope)? == stack.outputs && described == stack.description)
+}
+
 /// Resources that the template no longer has, last made first, and those that an earlier deployment left to be deleted.
 pub(crate) fn leaving(template: &Template, stack: &Stack) -> Vec<Change> {
     let change = |id: &str, resource: &StackResource, kind| Change {
@@ -193,6 +204,10 @@ pub(crate) fn resolve(template: &Template, scope: &Scope, id: &str) -> Result<Va
         let place = template.document.place(&format!("{}/Properties{}", resource.pointer, fault.path));
         TemplateError::Invalid(place, format!("{id}: {}", fault.what))
     })?;
+    if template.is_alone && properties["Code"].get("Passo::Folder").is_some() {
+        let what = format!("{id}: code comes from S3 or stands in the template");
+        return Err(TemplateError::Invalid(template.document.place(&resource.pointer), what));
+    }
     let region = scope.reference("AWS::Region").map(|region| text(&region)).unwrap_or_default();
     resources::prepare(&resource.kind, properties, &template.folder, &region).map_err(|what| {
         TemplateError::Invalid(template.document.place(&resource.pointer), format!("{id}: {what}"))

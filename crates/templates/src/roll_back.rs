@@ -6,7 +6,7 @@ use crate::deploy::Work;
 use crate::error::TemplateError;
 use crate::plan::{Change, ChangeKind};
 use crate::resources;
-use crate::stack::StackResource;
+use crate::stack::{FailedResource, StackResource};
 
 /// What was being created when an earlier deployment died is deleted: it was not there before that deployment looked, so
 /// it is the stack's own. What was being changed is marked, since the change may have happened in part.
@@ -27,9 +27,26 @@ pub(crate) async fn settle(work: &mut Work<'_>) -> Result<(), TemplateError> {
     work.keep().await
 }
 
+/// Says in the kept state which resource ended the deployment, and why.
+pub(crate) fn fail(work: &mut Work<'_>, cause: &TemplateError) {
+    let reason = match cause {
+        TemplateError::Refused { message, .. } if !message.is_empty() => message.clone(),
+        other => other.to_string(),
+    };
+    let id = work.stack.pending.as_ref().map(|pending| pending.id.clone());
+    work.stack.failed = Some(FailedResource { id: id.unwrap_or_default(), reason });
+}
+
 /// Undoes a failed deployment. The error says why it failed, and what could not be undone.
 pub(crate) async fn roll_back(mut work: Work<'_>, cause: TemplateError) -> TemplateError {
     let mut stuck = Vec::new();
+    let is_creation = work.stack.before.as_ref().is_none_or(|before| before.order.is_empty());
+    let word = if is_creation { "ROLLBACK" } else { "UPDATE_ROLLBACK" };
+    fail(&mut work, &cause);
+    work.stack.status = format!("{word}_IN_PROGRESS");
+    if let Err(error) = work.keep().await {
+        return TemplateError::RolledBack { cause: Box::new(cause), stuck: vec![error.to_string()] };
+    }
     if let Err(error) = settle(&mut work).await {
         stuck.push(error.to_string());
     }
@@ -43,9 +60,10 @@ pub(crate) async fn roll_back(mut work: Work<'_>, cause: TemplateError) -> Templ
     if is_undone {
         work.stack.order.clone_from(&before.order);
         work.stack.before = None;
+        work.stack.failed = None;
     }
-    let word = if is_undone { "COMPLETE" } else { "FAILED" };
-    work.stack.status = format!("UPDATE_ROLLBACK_{word}");
+    let end = if is_undone { "COMPLETE" } else { "FAILED" };
+    work.stack.status = format!("{word}_{end}");
     let kept = if work.stack.resources.is_empty() && is_undone && before.order.is_empty() {
         work.stack.forget(work.client).await
     } else {

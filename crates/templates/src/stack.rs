@@ -47,6 +47,9 @@ pub struct Stack {
     /// The resource that was being made or changed when this was kept: after a crash it may or may not have happened.
     #[serde(default)]
     pub pending: Option<PendingResource>,
+    /// Why the deployment under way failed; nothing once it is complete or undone.
+    #[serde(default)]
+    pub failed: Option<FailedResource>,
     /// Resources that no longer belong to the stack and have yet to be deleted.
     #[serde(default)]
     pub retired: Vec<Retired>,
@@ -131,6 +134,13 @@ pub struct PendingResource {
     /// What was there already under the name before it was made, and so is not a left-over.
     #[serde(default)]
     pub(crate) seen: Option<Value>,
+}
+
+/// The resource that ended a deployment.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FailedResource {
+    pub(crate) id: String,
+    pub(crate) reason: String,
 }
 
 /// A resource to be deleted.

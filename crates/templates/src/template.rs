@@ -31,6 +31,21 @@ pub struct Options {
     pub exports: BTreeMap<String, String>,
     /// Leave out what is not supported instead of refusing the template.
     pub skip_unsupported: bool,
+    /// `AWS::StackId`, if it is given already; else it follows from account, region and name.
+    pub stack_id: String,
+    /// The template came alone: nothing lies beside it, and paths in it are refused.
+    pub is_alone: bool,
+    /// A deployment that fails is left as it is (`DisableRollback`).
+    pub keeps_failed: bool,
+}
+
+impl Options {
+    fn stack_id(&self) -> String {
+        match self.stack_id.as_str() {
+            "" => stack_id(&self.place.region, &self.place.account, &self.stack),
+            given => given.to_string(),
+        }
+    }
 }
 
 /// A template that was read and checked.
@@ -43,7 +58,9 @@ pub struct Template {
     pub(crate) document: Document,
     pub(crate) place: Place,
     pub(crate) parameters: BTreeMap<String, Parameter>,
-    stack: String,
+    pub(crate) is_alone: bool,
+    pub(crate) keeps_failed: bool,
+    stack_id: String,
     /// Findings that do not stop the deployment.
     pub warnings: Vec<String>,
 }
@@ -99,13 +116,14 @@ impl Template {
         conditions(&mut scope, &document)?;
         let mut findings = Findings { refused: Vec::new(), warnings };
         let written = written_resources(&document, &scope)?;
-        let (expanded, parts) = sam::expand(written, &document, folder, &scope, &mut findings)?;
+        let folder_of_sam = (!options.is_alone).then_some(folder);
+        let (expanded, parts) = sam::expand(written, &document, folder_of_sam, &scope, &mut findings)?;
         let resources = supported(expanded, &document, &mut findings);
         let warnings = findings.settle(options.skip_unsupported)?;
         let mut outputs = written_outputs(&document, &scope)?;
         outputs.values_mut().for_each(|output| sam::name_parts(output, &parts));
         check::references(&resources, &outputs, &document, &scope)?;
-        check::files(resources.iter(), &document, folder)?;
+        check::files(resources.iter(), &document, folder_of_sam)?;
         let template = Template {
             resources,
             outputs,
@@ -114,7 +132,9 @@ impl Template {
             document,
             place: options.place.clone(),
             parameters,
-            stack: options.stack.clone(),
+            is_alone: options.is_alone,
+            keeps_failed: options.keeps_failed,
+            stack_id: options.stack_id(),
             warnings,
         };
         template.order()?;
@@ -123,7 +143,7 @@ impl Template {
 
     /// `AWS::StackId`.
     pub(crate) fn stack_id(&self) -> String {
-        stack_id(&self.place.region, &self.place.account, &self.stack)
+        self.stack_id.clone()
     }
 
     /// Exports of other stacks that resources and outputs use.
@@ -150,6 +170,11 @@ impl Template {
                 Some((file, machine.properties["DefinitionString"].as_str()?))
             })
             .collect()
+    }
+
+    /// The parameters with their values.
+    pub fn parameters(&self) -> &BTreeMap<String, Parameter> {
+        &self.parameters
     }
 
     /// Logical ids in an order in which each comes after what it needs.
@@ -223,7 +248,7 @@ fn pseudo_parameters(scope: &mut Scope, options: &Options) {
         ("AWS::Partition", if is_china { "aws-cn".into() } else { "aws".into() }),
         ("AWS::Region", region.clone()),
         ("AWS::StackName", options.stack.clone()),
-        ("AWS::StackId", stack_id(region, account, &options.stack)),
+        ("AWS::StackId", options.stack_id()),
         ("AWS::URLSuffix", if is_china { "amazonaws.com.cn".into() } else { "amazonaws.com".into() }),
     ];
     scope.values.extend(pairs.map(|(name, value)| (name.to_string(), Value::from(value))));

@@ -57,6 +57,8 @@ pub async fn prepare(
         given_before: stack.given_parameters(),
         exports: others.map(|(name, (value, _))| (name, value)).collect(),
         skip_unsupported: wanted.skip_unsupported,
+        stack_id: stack.id.clone(),
+        ..Options::default()
     };
     let template = project.template(terminal, &options)?;
     template.warnings.iter().for_each(|warning| terminal.warning(warning));

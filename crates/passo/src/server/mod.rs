@@ -13,6 +13,7 @@ mod outside;
 mod prometheus;
 mod roles;
 mod sdk;
+mod stacks;
 mod states;
 mod transport;
 
@@ -83,6 +84,7 @@ impl Server {
         let mut observers = observers::all(&services, &machines);
         observers.push(Arc::new(metrics.clone()));
         let sdk = sdk::Sdk::new(Arc::clone(&transport));
+        let stacks = stacks::Stacks::new(Arc::clone(&transport));
         let dispatch = dispatch::Tasks::new(Integrations::new(transport));
         let catalog: Arc<Catalog> = Arc::new(Catalog);
         let runtime = Runtime::open(RuntimeParts {
@@ -106,6 +108,7 @@ impl Server {
         let api = Api::new(Arc::clone(&runtime), surroundings);
         states.attach(api.clone(), services.clone());
         services.environment().set_sdk_caller(Arc::new(sdk));
+        services.environment().set_stack_maker(Arc::new(stacks));
         let (login, _) = config.owner();
         let about = local::About::new(config, outside.lines, &endpoint, services.clone());
         let (stop, stopping) = watch::channel(false);

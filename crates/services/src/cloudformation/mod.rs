@@ -1,14 +1,23 @@
-//! CloudFormation's reading half: what stacks there are, what is in them, what they export; one SQLite file.
+//! CloudFormation: stacks and change sets; one SQLite file.
 //!
-//! `passo deploy` does the work from outside with the ordinary API and keeps its state here, at `/local/stacks/NAME`, so
-//! that any machine can deploy again and a killed deployment is known. Invariant: a state is replaced only by one that
-//! was made from it (its revision is named), so of two deployments of a stack the later one goes on and the other stops.
-//! What it does not do: stacks are not created, changed or deleted by CloudFormation's own calls; those are refused.
+//! Who reads templates and makes resources is outside this crate ([`maker`]): the binary gives it, and it calls the
+//! ordinary API, as `passo deploy` does from outside. Both keep the state of a stack here, at `/local/stacks/NAME`, so that
+//! any machine can deploy again and a killed deployment is known. Invariant: a state is replaced only by one that was made
+//! from it (its revision is named), so of two deployments of a stack the later one goes on and the other stops.
+//! What it does not do: nested stacks, stack sets, imports, drift, and custom resources.
 
+mod actions;
+mod change_sets;
+mod events;
+pub mod maker;
+mod orders;
+mod records;
 mod stacks;
+mod summary;
 #[cfg(test)]
 mod tests;
 mod view;
+mod work;
 
 use crate::environment::Environment;
 use crate::storage::{Database, StorageError};
@@ -16,6 +25,8 @@ use crate::wire::{
     Access, BoxFuture, CallContext, Protocol, Service, ServiceError, ServiceRequest, ServiceResponse,
 };
 use http::Method;
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::task::JoinSet;
 
 const SCHEMA: &str = "
 CREATE TABLE stacks(
@@ -25,10 +36,12 @@ CREATE TABLE stacks(
 
 const NAMESPACE: &str = "http://cloudformation.amazonaws.com/doc/2010-05-15/";
 
-/// See the module.
+/// See the module. Cheap to clone.
+#[derive(Clone)]
 pub struct CloudFormation {
     environment: Environment,
     database: Database,
+    tasks: Arc<Mutex<JoinSet<()>>>,
 }
 
 /// One call: where and when.
@@ -42,13 +55,27 @@ struct Call {
 impl CloudFormation {
     /// Opens `cloudformation.db`.
     pub fn open(environment: Environment) -> Result<Self, StorageError> {
-        let database = Database::open(&environment.directory(), "cloudformation", &[SCHEMA])?;
-        Ok(Self { environment, database })
+        let database =
+            Database::open(&environment.directory(), "cloudformation", &[SCHEMA, records::SCHEMA])?;
+        Ok(Self { environment, database, tasks: Arc::default() })
     }
 
     fn call(&self, context: &CallContext) -> Call {
         let now_ms = self.environment.now().as_millisecond();
         Call { account: context.account.clone(), region: context.region.clone(), now_ms }
+    }
+
+    /// The stack that a request is about, by name or id.
+    fn named(&self, context: &CallContext, request: &ServiceRequest) -> Option<String> {
+        let given = |member: &str| request.form().get(member).filter(|text| !text.is_empty());
+        if let Some(name) = given("StackName") {
+            return Some(name.to_owned());
+        }
+        given("ChangeSetName")?;
+        let call = self.call(context);
+        let found =
+            self.database.read(|connection| change_sets::ChangeSet::named(connection, &call, request.form()));
+        found.ok().map(|change_set| change_set.stack_id)
     }
 
     async fn state(&self, call: Call, request: &ServiceRequest) -> Result<ServiceResponse, ServiceError> {
@@ -76,6 +103,10 @@ impl CloudFormation {
     }
 }
 
+fn invalid(message: impl Into<String>) -> ServiceError {
+    ServiceError::client("ValidationError", message)
+}
+
 /// The stack that a path below `/local/stacks` names.
 fn kept(request: &ServiceRequest) -> Option<String> {
     match request.path_segments().as_slice() {
@@ -92,11 +123,14 @@ impl Service for CloudFormation {
     fn access(&self, context: &CallContext, request: &ServiceRequest) -> Vec<Access> {
         let stack = |name: &str| context.arn("cloudformation", &format!("stack/{name}/*"));
         if request.protocol == Protocol::AwsQuery {
-            let name = request.form().get("StackName").filter(|name| !name.is_empty());
-            let resource = name.map_or("*".to_owned(), |name| {
-                if name.starts_with("arn:") { name.to_owned() } else { stack(name) }
-            });
-            return vec![Access::new(format!("cloudformation:{}", request.operation), resource)];
+            let name = self.named(context, request);
+            let resource = name
+                .map_or("*".to_owned(), |name| if name.starts_with("arn:") { name } else { stack(&name) });
+            let mut needed = vec![Access::new(format!("cloudformation:{}", request.operation), resource)];
+            if let Some(role) = request.form().get("RoleARN").filter(|role| !role.is_empty()) {
+                needed.push(Access::pass_role(role, "cloudformation.amazonaws.com"));
+            }
+            return needed;
         }
         let action = match request.method {
             Method::GET => "cloudformation:DescribeStacks",
@@ -116,9 +150,26 @@ impl Service for CloudFormation {
             if request.protocol != Protocol::AwsQuery {
                 return self.state(call, &request).await;
             }
+            let operation = request.operation.as_str();
+            if let Some(answer) = self.act(context, operation, request.form()).await {
+                return answer;
+            }
+            if matches!(operation, "ValidateTemplate" | "GetTemplateSummary") {
+                return self.summary(context, operation, request.form()).await;
+            }
             let answer = self.database.read(|connection| view::answer(connection, &call, &request))?;
             Ok(ServiceResponse::xml(answer))
         })
+    }
+
+    fn start(&self) {
+        self.resume();
+    }
+
+    fn shutdown(&self) -> BoxFuture<'_, ()> {
+        let mut tasks = std::mem::take(&mut *self.tasks.lock().unwrap_or_else(PoisonError::into_inner));
+        // What is under way goes on at the next start.
+        Box::pin(async move { tasks.shutdown().await })
     }
 
     fn xml_namespace(&self) -> &'static str {

@@ -3,37 +3,43 @@
 //! A state is whatever the deployer writes; what the reading calls show of it is listed in [`Stack`].
 
 use super::Call;
+use super::events::{self, Happened};
+use super::records::Record;
 use crate::wire::ServiceError;
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{Connection, OptionalExtension, params};
 use serde_json::{Value, json};
 
 const NAME_MAX: usize = 128;
 
 /// A stack with its state. Of that are read: `id`, `status`, `description`, `parameters` (name → `{value, no_echo}`), `resources`
-/// (logical id → `{kind, reference}`), `order` (logical ids), `outputs` (name → `{value, description, export}`) and
-/// `imports` (names of exports).
+/// (logical id → `{kind, reference}`), `order` (logical ids), `outputs` (name → `{value, description, export}`), `imports`
+/// (names of exports), and for the events `pending`, `failed` and `retired`.
 pub(super) struct Stack {
-    pub name: String,
+    pub record: Record,
+    /// Null where nothing is made yet, or any more.
     pub state: Value,
-    pub created_ms: i64,
-    pub updated_ms: i64,
 }
 
 impl Stack {
-    fn of(row: &Row<'_>) -> rusqlite::Result<Stack> {
-        let state: String = row.get(1)?;
-        Ok(Stack {
-            name: row.get(0)?,
-            state: serde_json::from_str(&state).unwrap_or_default(),
-            created_ms: row.get(2)?,
-            updated_ms: row.get(3)?,
-        })
+    fn of(connection: &Connection, call: &Call, record: Record) -> Result<Stack, ServiceError> {
+        let state = if record.is_live { state_of(connection, call, &record.name)? } else { Value::Null };
+        Ok(Stack { record, state })
     }
+}
 
-    /// A member of the state as text.
-    pub fn text(&self, member: &str) -> &str {
-        self.state.get(member).and_then(Value::as_str).unwrap_or_default()
-    }
+/// Every stack of the caller, newest first.
+pub(super) fn all(
+    connection: &Connection,
+    call: &Call,
+    with_deleted: bool,
+) -> Result<Vec<Stack>, ServiceError> {
+    let records = Record::all(connection, call, with_deleted)?;
+    records.into_iter().map(|record| Stack::of(connection, call, record)).collect()
+}
+
+/// One stack, by name or id.
+pub(super) fn find(connection: &Connection, call: &Call, name_or_id: &str) -> Result<Stack, ServiceError> {
+    Stack::of(connection, call, Record::named(connection, call, name_or_id)?)
 }
 
 pub(super) fn get(connection: &Connection, call: &Call, name: &str) -> Result<Value, ServiceError> {
@@ -81,6 +87,7 @@ pub(super) fn put(
     if held(connection, call, name)? != revision {
         return Err(moved_on(name));
     }
+    tell(connection, call, name, state)?;
     let sql = "INSERT INTO stacks VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6) ON CONFLICT(account, region, name)
                DO UPDATE SET revision = ?4, state = ?5, updated = ?6";
     let row = params![call.account, call.region, name, revision + 1, state.to_string(), call.now_ms];
@@ -98,28 +105,76 @@ pub(super) fn delete(
         return Err(moved_on(name));
     }
     let sql = "DELETE FROM stacks WHERE account = ?1 AND region = ?2 AND name = ?3";
+    let old = state_of(connection, call, name)?;
     connection.execute(sql, params![call.account, call.region, name])?;
+    if let Some(mut record) = Record::find(connection, call, name)? {
+        events::write(connection, &record, call.now_ms, &events::between(&old, &Value::Null))?;
+        if record.work.is_none() {
+            events::write(
+                connection,
+                &record,
+                call.now_ms,
+                &[Happened::to_stack(&record, "DELETE_COMPLETE", "")],
+            )?;
+            record.retire(connection, call.now_ms)?;
+        }
+    }
     Ok(json!({}))
 }
 
-const COLUMNS: &str = "SELECT name, state, created, updated FROM stacks WHERE account = ?1 AND region = ?2";
-
-/// Every stack of the caller, by name.
-pub(super) fn all(connection: &Connection, call: &Call) -> Result<Vec<Stack>, ServiceError> {
-    let mut statement = connection.prepare_cached(&format!("{COLUMNS} ORDER BY name"))?;
-    let rows = statement.query_map(params![call.account, call.region], Stack::of)?;
-    Ok(rows.collect::<Result<_, _>>()?)
+/// The kept state of a stack; null for none.
+pub(super) fn state_of(connection: &Connection, call: &Call, name: &str) -> Result<Value, ServiceError> {
+    let sql = "SELECT state FROM stacks WHERE account = ?1 AND region = ?2 AND name = ?3";
+    let row = params![call.account, call.region, name];
+    let found: Option<String> =
+        connection.prepare_cached(sql)?.query_row(row, |row| row.get(0)).optional()?;
+    Ok(found.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default())
 }
 
-/// One stack, by name or id.
-pub(super) fn find(connection: &Connection, call: &Call, name_or_id: &str) -> Result<Stack, ServiceError> {
-    let name = match name_or_id.split_once(":stack/") {
-        Some((_, rest)) => rest.split('/').next().unwrap_or_default(),
-        None => name_or_id,
+/// Brings the record, and the events, to what a new state says. How work on the stack ends is for whoever was asked for it
+/// to say.
+fn tell(connection: &Connection, call: &Call, name: &str, state: &Value) -> Result<(), ServiceError> {
+    let old = state_of(connection, call, name)?;
+    let status = state["status"].as_str().unwrap_or_default();
+    // An id of somebody else is none.
+    let own = format!("arn:aws:cloudformation:{}:{}:stack/{name}/", call.region, call.account);
+    let id = state["id"].as_str().filter(|id| id.starts_with(&own)).unwrap_or_default();
+    let mut record = match Record::find(connection, call, name)? {
+        Some(record) if record.work.is_some() || record.id == id => record,
+        // What is left of a stack whose creation failed gives way to one that is deployed from outside.
+        Some(mut other) => {
+            other.retire(connection, call.now_ms)?;
+            Record::new(call, name, id, "")
+        }
+        None if id.is_empty() => return Ok(()),
+        None => Record::new(call, name, id, ""),
     };
-    let mut statement = connection.prepare_cached(&format!("{COLUMNS} AND name = ?3"))?;
-    let found = statement.query_row(params![call.account, call.region, name], Stack::of).optional()?;
-    found.ok_or_else(|| {
-        ServiceError::client("ValidationError", format!("Stack with id {name_or_id} does not exist"))
-    })
+    let mut happened = events::between(&old, state);
+    let is_ours = record.work.is_none() || status.ends_with("_IN_PROGRESS");
+    if is_ours && record.status != status {
+        let failed = state["failed"]["id"].as_str().filter(|id| !id.is_empty());
+        let verb = if status.starts_with("UPDATE") { "update" } else { "create" };
+        let reason = failed.filter(|_| status.contains("ROLLBACK_IN")).map_or_else(String::new, |id| {
+            format!("The following resource(s) failed to {verb}: [{id}]. Rollback requested by user.")
+        });
+        record.status = status.to_owned();
+        record.updated_ms = (record.created_ms != call.now_ms).then_some(call.now_ms);
+        let told = Happened::to_stack(&record, status, &reason);
+        record.reason = reason;
+        // A beginning comes before what is begun, an end after what was done.
+        let at =
+            if status.ends_with("_IN_PROGRESS") && !status.contains("ROLLBACK") { 0 } else { happened.len() };
+        happened.insert(at, told);
+    }
+    record.save(connection)?;
+    events::write(connection, &record, call.now_ms, &happened)
+}
+
+/// A value as a text member shows it.
+pub(super) fn as_text(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Null => String::new(),
+        other => other.to_string(),
+    }
 }

@@ -1,9 +1,13 @@
 //! Zip files: checked when uploaded, unpacked when a worker first needs them.
 
+use super::api::Call;
 use crate::process::write_executable;
-use crate::wire::ServiceError;
+use crate::wire::{ServiceError, ServiceRequest};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use http::Method;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use sha2::{Digest, Sha256};
 use std::fs;
 use std::io::{Cursor, Read};
@@ -21,13 +25,38 @@ pub(super) fn read(zip_base64: &str) -> Result<Vec<u8>, ServiceError> {
     let zip = STANDARD.decode(zip_base64).map_err(|_| {
         invalid("Could not unzip uploaded file. Please check your file, then try to upload again.")
     })?;
-    if zip.is_empty() {
-        return Err(invalid("Uploaded file must be a non-empty zip"));
-    }
     if zip.len() > ZIPPED_BYTES_MAX {
         let message =
             format!("Request must be smaller than {ZIPPED_BYTES_MAX} bytes for the CreateFunction operation");
         return Err(ServiceError::new(413, "RequestEntityTooLargeException", message));
+    }
+    check(zip)
+}
+
+/// An object of the embedded S3, read in the name of the caller, and checked.
+pub(super) async fn fetched(
+    call: &Call<'_>,
+    bucket: &str,
+    key: &str,
+    version: Option<&str>,
+) -> Result<Vec<u8>, ServiceError> {
+    let encode = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
+    let version = version.map(|version| format!("?versionId={}", encode(version))).unwrap_or_default();
+    let path = format!("/{}/{}{version}", encode(bucket), encode(key));
+    let request = ServiceRequest::rest(Method::GET, &path, Bytes::new()).of_service("s3");
+    let answer = call.inner.environment.call(call.context, "s3", request).await.map_err(|error| {
+        let ServiceError { code, message, .. } = error;
+        let message =
+            format!("Error occurred while GetObject. S3 Error Code: {code}. S3 Error Message: {message}");
+        ServiceError::client("InvalidParameterValueException", message)
+    })?;
+    check(answer.body_bytes().to_vec())
+}
+
+fn check(zip: Vec<u8>) -> Result<Vec<u8>, ServiceError> {
+    let invalid = |message: &str| ServiceError::client("InvalidParameterValueException", message);
+    if zip.is_empty() {
+        return Err(invalid("Uploaded file must be a non-empty zip"));
     }
     let unreadable =
         || invalid("Could not unzip uploaded file. Please check your file, then try to upload again.");

@@ -57,7 +57,7 @@ pub(super) async fn create(call: &Call<'_>) -> Result<ServiceResponse, ServiceEr
         ));
     }
     refuse_unsupported(input)?;
-    let zip = uploaded(input.get("Code").unwrap_or(&Value::Null))?;
+    let zip = uploaded(call, input.get("Code").unwrap_or(&Value::Null)).await?;
     for required in ["Role", "Runtime", "Handler"] {
         if input.get(required).and_then(Value::as_str).is_none_or(str::is_empty) {
             return Err(missing(required));
@@ -107,7 +107,7 @@ pub(super) async fn create(call: &Call<'_>) -> Result<ServiceResponse, ServiceEr
 
 pub(super) async fn update_code(call: &Call<'_>) -> Result<ServiceResponse, ServiceError> {
     let input = call.request.json()?;
-    let zip = uploaded(input)?;
+    let zip = uploaded(call, input).await?;
     let (sha256, size) = (code::sha256(&zip), zip.len() as u64);
     if input.get("DryRun").and_then(Value::as_bool) == Some(true) {
         let function = call.inner.catalog.get(&call.key)?;
@@ -427,12 +427,12 @@ async fn check_role(inner: &Inner, version: &Version) -> Result<(), ServiceError
     assumed.map(drop).map_err(|_| invalid("The role defined for the function cannot be assumed by Lambda."))
 }
 
-fn uploaded(code: &Value) -> Result<Vec<u8>, ServiceError> {
+async fn uploaded(call: &Call<'_>, code: &Value) -> Result<Vec<u8>, ServiceError> {
     if code.get("ImageUri").is_some_and(|value| !value.is_null()) {
         return Err(invalid("Code.ImageUri is not supported by this server; use ZipFile."));
     }
-    if code.get("S3Bucket").or(code.get("S3Key")).is_some_and(|value| !value.is_null()) {
-        return Err(invalid("Code.S3Bucket is not supported by this server; use ZipFile."));
+    if let (Some(bucket), Some(key)) = (code["S3Bucket"].as_str(), code["S3Key"].as_str()) {
+        return code::fetched(call, bucket, key, code["S3ObjectVersion"].as_str()).await;
     }
     match code.get("ZipFile").and_then(Value::as_str) {
         Some(zip) => code::read(zip),

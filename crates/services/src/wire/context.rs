@@ -1,9 +1,10 @@
 //! Who calls, from where, on whose account.
 
+use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 
 /// The caller of a request.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Principal {
     /// The owner of an account; allowed everything.
     Root {

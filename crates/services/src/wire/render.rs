@@ -47,8 +47,8 @@ impl Envelope {
     pub fn response(&self, response: ServiceResponse) -> Response<Bytes> {
         let content_type = self.protocol.content_type();
         let body = match (&response.body, self.protocol) {
-            (ResponseBody::Xml(children), Protocol::AwsQuery) => self.query_result(children),
-            (ResponseBody::Empty, Protocol::AwsQuery) => self.query_result(&[]),
+            (ResponseBody::Xml(children), Protocol::AwsQuery) => self.query_result(Some(children)),
+            (ResponseBody::Empty, Protocol::AwsQuery) => self.query_result(None),
             (ResponseBody::Empty, protocol) if protocol.is_aws_json() => Bytes::new(),
             _ => response.body_bytes(),
         };
@@ -116,10 +116,11 @@ impl Envelope {
         STANDARD.encode(&self.request_id)
     }
 
-    fn query_result(&self, children: &[Xml]) -> Bytes {
+    /// Some operations have an output without members, which is there all the same; others have none.
+    fn query_result(&self, children: Option<&Vec<Xml>>) -> Bytes {
         let operation = &self.operation;
         let mut output = format!("<{operation}Response xmlns=\"{}\">", self.xml_namespace);
-        if !children.is_empty() {
+        if let Some(children) = children {
             Xml::element(format!("{operation}Result"))
                 .with_children(children.iter().cloned())
                 .write(&mut output);

@@ -45,6 +45,7 @@ const fn recorded(kind: &'static str, reason: &'static str) -> Entry {
 const TYPES: &[Entry] = &[
     recorded("AWS::CDK::Metadata", "it describes the template"),
     recorded("AWS::CloudFormation::WaitConditionHandle", "nothing waits for it"),
+    recorded("AWS::Lambda::EventInvokeConfig", "asynchronous invocations are retried as by default"),
     recorded("AWS::CloudWatch::Dashboard", "dashboards are not drawn here"),
     Entry {
         kind: "AWS::CloudWatch::Alarm",
@@ -255,7 +256,6 @@ const TYPES: &[Entry] = &[
         name: Some(("StateMachineName", 80)),
         replaced_by: &["StateMachineName", "StateMachineType"],
         attributes: &["Arn", "Name", "StateMachineRevisionId"],
-        refused: &["DefinitionS3Location"],
         ..NOTHING
     },
     Entry {

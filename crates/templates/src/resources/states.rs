@@ -4,8 +4,9 @@ use serde_json::{Map, Value, json};
 
 use super::tags::{TagChange, pairs, tag_map};
 use super::{Context, Made};
-use crate::client::{CallError, CallResult, json as call};
+use crate::client::{CallError, CallResult, json as call, rest_xml, segment};
 use crate::intrinsics::text;
+use crate::sam::definition_text;
 use crate::stack::StackResource;
 
 async fn states(context: &Context<'_>, action: &str, body: Value) -> CallResult<Value> {
@@ -13,19 +14,30 @@ async fn states(context: &Context<'_>, action: &str, body: Value) -> CallResult<
 }
 
 /// The definition's text with `${Name}` replaced by the substitutions, as CloudFormation does.
-fn definition(properties: &Value) -> CallResult<String> {
+async fn definition(context: &Context<'_>, properties: &Value) -> CallResult<String> {
     let mut definition = match (&properties["DefinitionString"], &properties["Definition"]) {
         (Value::String(text), _) => text.clone(),
         (_, Value::Object(object)) => Value::Object(object.clone()).to_string(),
-        _ => {
-            let what = "DefinitionS3Location is not supported yet: give DefinitionUri or Definition";
-            return Err(CallError::invalid("states CreateStateMachine", what));
-        }
+        _ => located(context, &properties["DefinitionS3Location"]).await?,
     };
     for (name, value) in properties["DefinitionSubstitutions"].as_object().into_iter().flatten() {
         definition = definition.replace(&format!("${{{name}}}"), &text(value));
     }
     Ok(definition)
+}
+
+/// The text of the object in S3 that holds the definition.
+async fn located(context: &Context<'_>, location: &Value) -> CallResult<String> {
+    let (Some(bucket), Some(key)) = (location["Bucket"].as_str(), location["Key"].as_str()) else {
+        let what = "Property DefinitionString, Definition or DefinitionS3Location is required.";
+        return Err(CallError::invalid("states CreateStateMachine", what));
+    };
+    let key: Vec<String> = key.split('/').map(segment).collect();
+    let version = location["Version"].as_str().map(|version| format!("?versionId={}", segment(version)));
+    let path = format!("/{}/{}{}", segment(bucket), key.join("/"), version.unwrap_or_default());
+    let text = rest_xml(context.client, "s3", "GET", &path, String::new()).await?;
+    definition_text(&path, text)
+        .map_err(|error| CallError::invalid("states CreateStateMachine", error.to_string()))
 }
 
 /// CloudFormation's PascalCase configuration as the API's camelCase.
@@ -57,8 +69,9 @@ fn logging(properties: &Value) -> Option<Value> {
     Some(logging)
 }
 
-fn configuration(properties: &Value) -> CallResult<Value> {
-    let mut body = json!({ "definition": definition(properties)?, "roleArn": properties["RoleArn"] });
+async fn configuration(context: &Context<'_>, properties: &Value) -> CallResult<Value> {
+    let mut body =
+        json!({ "definition": definition(context, properties).await?, "roleArn": properties["RoleArn"] });
     if let Some(logging) = logging(properties) {
         body["loggingConfiguration"] = logging;
     }
@@ -80,7 +93,7 @@ fn revision(answer: &Value) -> Value {
 
 pub(super) async fn create_state_machine(context: &Context<'_>, properties: &Value) -> CallResult<Made> {
     let name = context.name(properties, "StateMachineName", 80);
-    let mut body = configuration(properties)?;
+    let mut body = configuration(context, properties).await?;
     body["name"] = name.as_str().into();
     body["type"] = properties.get("StateMachineType").cloned().unwrap_or_else(|| "STANDARD".into());
     if properties.get("Tags").is_some() {
@@ -98,7 +111,7 @@ pub(super) async fn update_state_machine(
     current: &StackResource,
     properties: &Value,
 ) -> CallResult<Made> {
-    let mut body = configuration(properties)?;
+    let mut body = configuration(context, properties).await?;
     body["stateMachineArn"] = current.reference.clone();
     let answer = states(context, "UpdateStateMachine", body).await?;
     update_tags(context, current, properties).await?;

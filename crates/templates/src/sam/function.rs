@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::policies::role;
-use super::{Expansion, copy};
+use super::{Expansion, copy, s3_location};
 use crate::error::TemplateError;
 use crate::stack::Keeping;
 use crate::template::Resource;
@@ -96,10 +96,17 @@ impl Expansion<'_> {
 
 fn code(source: &Value) -> Value {
     match (&source["InlineCode"], &source["CodeUri"]) {
-        (Value::Null, Value::String(path)) => json!({ "Passo::Folder": path }),
+        (Value::Null, Value::String(path)) => match s3_location(path) {
+            Some(location) => json!({ "S3Bucket": location["Bucket"], "S3Key": location["Key"] }),
+            None => json!({ "Passo::Folder": path }),
+        },
         (Value::Null, Value::Null) => json!({ "Passo::Folder": "." }),
         (Value::Null, uri) => {
-            json!({ "S3Bucket": uri["Bucket"], "S3Key": uri["Key"], "S3ObjectVersion": uri["Version"] })
+            let mut code = json!({ "S3Bucket": uri["Bucket"], "S3Key": uri["Key"] });
+            if let Some(version) = uri.get("Version") {
+                code["S3ObjectVersion"] = version.clone();
+            }
+            code
         }
         (text, _) => json!({ "ZipFile": text }),
     }

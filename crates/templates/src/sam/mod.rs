@@ -25,7 +25,8 @@ pub(crate) type Parts = BTreeMap<String, String>;
 /// The expansion under way.
 struct Expansion<'a> {
     document: &'a Document,
-    folder: &'a Path,
+    /// Nothing where the template came alone.
+    folder: Option<&'a Path>,
     scope: &'a Scope,
     findings: &'a mut Findings,
     made: Resources,
@@ -36,7 +37,7 @@ struct Expansion<'a> {
 pub(crate) fn expand(
     written: Resources,
     document: &Document,
-    folder: &Path,
+    folder: Option<&Path>,
     scope: &Scope,
     findings: &mut Findings,
 ) -> Result<(Resources, Parts), TemplateError> {
@@ -167,6 +168,12 @@ impl Expansion<'_> {
     fn known_text(&self, value: &Value) -> Option<String> {
         self.scope.resolve(value).ok().map(|value| text(&value)).filter(|text| !text.is_empty())
     }
+}
+
+/// `s3://BUCKET/KEY` as the location of an object.
+fn s3_location(uri: &str) -> Option<Value> {
+    let (bucket, key) = uri.strip_prefix("s3://")?.split_once('/')?;
+    Some(json!({ "Bucket": bucket, "Key": key }))
 }
 
 fn copy(source: &Value, target: &mut Map<String, Value>, fields: &[(&str, &str)]) {

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::policies::role;
-use super::{Expansion, copy};
+use super::{Expansion, copy, s3_location};
 use crate::document::Document;
 use crate::error::TemplateError;
 use crate::stack::Keeping;
@@ -73,8 +73,18 @@ impl Expansion<'_> {
             (Value::Object(object), Value::Null) => {
                 properties.insert("Definition".into(), Value::Object(object.clone()));
             }
+            (Value::Null, Value::String(uri)) if s3_location(uri).is_some() => {
+                let location = s3_location(uri).unwrap_or_default();
+                properties.insert("DefinitionS3Location".into(), location);
+            }
             (Value::Null, Value::String(path)) => {
-                let text = std::fs::read_to_string(self.folder.join(path))
+                let Some(folder) = self.folder else {
+                    let what = format!(
+                        "'DefinitionUri' is not a valid S3 Uri of the form \"s3://bucket/key\": {path}"
+                    );
+                    return Err(self.invalid(resource, "DefinitionUri", what));
+                };
+                let text = std::fs::read_to_string(folder.join(path))
                     .map_err(|error| self.invalid(resource, "DefinitionUri", format!("{path}: {error}")))?;
                 properties.insert("DefinitionString".into(), definition_text(path, text)?.into());
             }

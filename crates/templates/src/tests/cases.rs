@@ -25,6 +25,7 @@ fn options(file: &Path) -> Options {
         given_before: map("given_before"),
         exports: map("exports"),
         skip_unsupported: given["skip_unsupported"].as_bool().unwrap_or_default(),
+        ..Options::default()
     }
 }
 
