@@ -35,7 +35,12 @@ pub enum Effect {
     /// Stop a Map Run and its children; answered by TaskCancelled. Owed also after the terminal event.
     StopMapRun(Box<StopMapRun>),
     /// The execution has ended. The shell tells those who wait for it.
-    Finished(Finished),
+    Finished {
+        /// How.
+        finished: Finished,
+        /// How often it had been redriven by then.
+        redrives: u32,
+    },
 }
 
 /// [`Effect::ScheduleTask`].

@@ -164,7 +164,7 @@ impl Execution {
     /// Whether an effect of this very step is still owed at its end (a sibling's failure may have overtaken it).
     pub(crate) fn still_owes(&self, effect: &Effect) -> bool {
         let seq = match effect {
-            Effect::CancelTask(_) | Effect::StopMapRun(_) | Effect::Finished(_) => return true,
+            Effect::CancelTask(_) | Effect::StopMapRun(_) | Effect::Finished { .. } => return true,
             Effect::ScheduleTask(schedule) => schedule.task.0,
             Effect::ObserveTask(observe) => observe.task.0,
             Effect::StartMapRun(start) => start.task.0,

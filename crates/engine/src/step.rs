@@ -98,7 +98,8 @@ pub fn step_with(
     let Turn { events, mut effects, .. } = turn;
     effects.retain(|effect| execution.still_owes(effect));
     if let (true, Some(finished)) = (was_open || redriven(&events), execution.finished()) {
-        effects.push(Effect::Finished(finished.clone()));
+        let (finished, redrives) = (finished.clone(), execution.redrive_count());
+        effects.push(Effect::Finished { finished, redrives });
     }
     Step { outcome, events, effects, more: execution.is_runnable() }
 }

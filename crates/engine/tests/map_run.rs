@@ -150,7 +150,8 @@ impl<'p> World<'p> {
                 assert!(self.rows.insert(index, (items, None)).is_none(), "scheduled twice");
                 self.inputs.push((index, start.input.clone()));
             }
-            ChildChange::Redriven { index } => {
+            ChildChange::Redriven { index, redrives } => {
+                assert_eq!(redrives, self.start.redrive);
                 let row = self.rows.get_mut(&index).expect("a row");
                 assert!(!matches!(row.1.take(), None | Some(ChildStatus::Succeeded)), "redriven in vain");
             }
@@ -185,29 +186,41 @@ impl<'p> World<'p> {
                 let ended = self.rows.range(find.from..);
                 let unsuccessful = ended.filter_map(|(index, (items, status))| match status {
                     None | Some(ChildStatus::Succeeded) => None,
-                    Some(status) => Some(Unsuccessful { index: *index, items: *items, status: *status }),
+                    Some(status) => Some(Unsuccessful {
+                        index: *index,
+                        items: *items,
+                        status: *status,
+                        redrives: find.redrive,
+                    }),
                 });
                 let children: Vec<_> = unsuccessful.take(most).collect();
                 let end = children.len() < most;
-                let found = MapRunInputKind::UnsuccessfulFound { from: find.from, children, end };
+                let found = MapRunInputKind::UnsuccessfulFound {
+                    redrive: find.redrive,
+                    from: find.from,
+                    children,
+                    end,
+                };
                 self.inbox.extend([found.clone(), found]);
             }
-            MapRunEffect::RunChild { index } => {
+            MapRunEffect::RunChild { index, redrives } => {
                 let result = (self.rule)(index);
                 if let ChildResult::Succeeded(_) = result {
                     let (_, input) = self.inputs.iter().find(|(known, _)| *known == index).expect("a child");
                     self.outputs.push((index, input.clone()));
                 }
-                let ended = MapRunInputKind::ChildEnded { index, result };
+                let ended = MapRunInputKind::ChildEnded { index, redrives: Some(redrives), result };
                 self.inbox.extend([ended.clone(), ended]);
             }
-            MapRunEffect::StopChild { index } => {
-                self.inbox.push(MapRunInputKind::ChildEnded { index, result: ChildResult::Aborted });
+            MapRunEffect::StopChild { index, .. } => {
+                let result = ChildResult::Aborted;
+                self.inbox.push(MapRunInputKind::ChildEnded { index, redrives: None, result });
             }
-            MapRunEffect::WriteResults(_) => {
+            MapRunEffect::WriteResults(write) => {
                 self.outputs.sort_by_key(|(index, _)| *index);
                 let outputs: Vec<_> = self.outputs.iter().map(|(_, output)| output.value().clone()).collect();
-                self.inbox.push(MapRunInputKind::ResultsWritten(Ok(Payload::from_value(json!(outputs)))));
+                let result = Ok(Payload::from_value(json!(outputs)));
+                self.inbox.push(MapRunInputKind::ResultsWritten { redrive: write.redrive, result });
             }
             MapRunEffect::Ended { result, .. } => {
                 assert_eq!(self.result, None, "told twice");
@@ -375,6 +388,40 @@ fn a_redrive_lets_only_those_go_on_that_did_not_succeed_and_then_the_rest() {
         assert_eq!(world.inputs.len(), 30, "each item is one child");
         assert_eq!(world.outputs.len() - before, 30 - succeeded as usize);
     }
+}
+
+/// A repetition of what was told before a redrive came after it and was taken for its outcome: the child counted as ended, and
+/// nobody waited for it. (Seeds 441, 443, 507 and 593 of the simulator.)
+#[test]
+fn what_is_told_again_of_before_a_redrive_is_not_taken_for_after_it() {
+    let program = program(json!({ "ItemsPath": "$.items", "MaxConcurrency": 1 }));
+    let items = json!(numbers(3));
+    let began = start(&program, Some(items.clone()), json!({ "items": items }));
+    let mut world = World::new(&program, began, |_| ChildResult::Failed(Failure::named("Rotten")), 1);
+    world.run();
+    assert_eq!(world.map_run.status(), MapRunStatus::Failed);
+    world.start = Arc::new(MapRunStart { redrive: 1, task: TaskId(9), ..MapRunStart::clone(&world.start) });
+    (world.rule, world.result) = (well, None);
+    world.step(MapRunInputKind::Redriven);
+    let found = world.inbox.pop().expect("what a search found");
+    world.inbox.clear();
+    world.step(found);
+    assert_eq!(world.map_run.live().collect::<Vec<_>>(), [0]);
+    let late = [
+        MapRunInputKind::ChildEnded { index: 0, redrives: Some(0), result: ChildResult::Aborted },
+        MapRunInputKind::ChildEnded { index: 0, redrives: None, result: ChildResult::Aborted },
+        MapRunInputKind::UnsuccessfulFound { redrive: 0, from: 1, children: Vec::new(), end: true },
+        MapRunInputKind::ReadFailed(Failure::named("States.ItemReaderFailed")),
+        MapRunInputKind::ResultsWritten { redrive: 0, result: Ok(Payload::null()) },
+    ];
+    for kind in late {
+        let standing = |map_run: &MapRun| (map_run.status(), map_run.counts(), map_run.outstanding());
+        let before = standing(&world.map_run);
+        world.step(kind.clone());
+        assert_eq!(standing(&world.map_run), before, "{kind:?}");
+    }
+    world.run();
+    assert_eq!(world.result, Some(MapRunResult::Succeeded(Payload::from_value(items))));
 }
 
 #[test]

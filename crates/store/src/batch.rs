@@ -126,7 +126,7 @@ pub struct MapRunItem {
     pub start: Option<Timestamp>,
     /// When its end was known.
     pub stop: Option<Timestamp>,
-    /// How often it was redriven.
+    /// How often it was redriven. One that is redriven before it ever began is not.
     pub redrive_count: u32,
 }
 
@@ -141,6 +141,8 @@ pub enum MapRunItemWrite {
         map_run_arn: Arc<str>,
         /// Which child.
         index: u64,
+        /// How often, with this one.
+        redrive_count: u32,
     },
     /// It ended.
     Ended {
@@ -164,7 +166,7 @@ impl MapRunItemWrite {
     pub fn key(&self) -> (&Arc<str>, u64) {
         match self {
             MapRunItemWrite::Scheduled(item) => (&item.map_run_arn, item.index),
-            MapRunItemWrite::Redriven { map_run_arn, index }
+            MapRunItemWrite::Redriven { map_run_arn, index, .. }
             | MapRunItemWrite::Ended { map_run_arn, index, .. } => (map_run_arn, *index),
         }
     }

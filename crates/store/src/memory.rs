@@ -300,11 +300,11 @@ impl State {
         let key = (arn.clone(), index);
         match write {
             MapRunItemWrite::Scheduled(item) => drop(self.items.insert(key, item.clone())),
-            MapRunItemWrite::Redriven { .. } => {
+            MapRunItemWrite::Redriven { redrive_count, .. } => {
                 if let Some(item) = self.items.get_mut(&key) {
                     item.status = ExecutionStatus::Running;
                     (item.output, item.stop) = (None, None);
-                    item.redrive_count += 1;
+                    item.redrive_count = *redrive_count;
                 }
             }
             MapRunItemWrite::Ended { at, status, output, input, .. } => {

@@ -215,7 +215,7 @@ impl<'p> Interpreter<'p> {
                 let script = self.scripts.get_mut(&*task.name).and_then(VecDeque::pop_front);
                 self.play(task.task, script.unwrap_or_default(), task.token.is_some());
             }
-            Effect::ObserveTask(_) | Effect::Finished(_) => {}
+            Effect::ObserveTask(_) | Effect::Finished { .. } => {}
             Effect::CancelTask(cancel) => self.send(0, InputKind::TaskCancelled { task: cancel.task }),
             Effect::StopMapRun(stop) => self.send(0, InputKind::TaskCancelled { task: stop.task }),
             Effect::StartMapRun(run) => {

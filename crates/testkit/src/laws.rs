@@ -90,7 +90,7 @@ pub fn is_cancellation(effect: &Effect) -> bool {
 
 /// L7 of an accepted input.
 pub fn effects_are_the_difference(before: &[Effect], after: &[Effect], told: &[Effect]) -> Checked {
-    let told: Vec<_> = told.iter().filter(|effect| !matches!(effect, Effect::Finished(_))).collect();
+    let told: Vec<_> = told.iter().filter(|effect| !matches!(effect, Effect::Finished { .. })).collect();
     let new: Vec<_> = after.iter().filter(|effect| !before.contains(effect)).collect();
     for effect in &new {
         hold(Law::L7, told.contains(effect), || format!("{effect:?} is owed and was not told"))?;
@@ -113,7 +113,7 @@ pub fn the_end_is_told(events: &[Event], effects: &[Effect]) -> Checked {
         EventKind::ExecutionRedriven { .. } => Some(false),
         _ => is_terminal(&event.kind).then_some(true),
     });
-    let told = effects.iter().any(|effect| matches!(effect, Effect::Finished(_)));
+    let told = effects.iter().any(|effect| matches!(effect, Effect::Finished { .. }));
     hold(Law::L7, told == (ended == Some(true)), || format!("ended: {ended:?}, told: {told}"))
 }
 

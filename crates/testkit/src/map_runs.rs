@@ -11,8 +11,8 @@ use asl::payload::Payload;
 use asl::program::{Program, StateMachineType};
 use asl::timestamp::Timestamp;
 use engine::map_run::{
-    ChildResult, ChildStatus, MapRun, MapRunEffect, MapRunInputKind, MapRunStart, MapRunStatus, ReadItems,
-    Thresholds, Unsuccessful,
+    ChildResult, ChildStatus, FindUnsuccessful, MapRun, MapRunEffect, MapRunInputKind, MapRunStart,
+    MapRunStatus, ReadItems, Thresholds, Unsuccessful,
 };
 use engine::{Failure, MapRunResult, Start, TaskId};
 use runtime::map_run::{MapRunReleased, Origin, ResidentMapRun};
@@ -59,7 +59,8 @@ enum Message {
     Input(MapRunInputKind),
     Page(ReadItems),
     Update(u64),
-    Write,
+    /// The results, of a Map Run that was redriven so often.
+    Write(u32),
     /// The start of a child reaches its journal, if it has one.
     Begins(u64),
     /// A child comes to its end.
@@ -311,7 +312,7 @@ impl World {
         self.messages.retain(|_, message| match message {
             Message::Ends(_) => !express,
             Message::Input(MapRunInputKind::StopRequested) | Message::Update(_) => true,
-            Message::Input(_) | Message::Page(_) | Message::Write | Message::Begins(_) => false,
+            Message::Input(_) | Message::Page(_) | Message::Write(_) | Message::Begins(_) => false,
         });
         if express {
             self.children.retain(|_, child| child.ended.is_some());
@@ -375,14 +376,15 @@ impl World {
                 let thresholds = Thresholds { max_concurrency: concurrency, ..thresholds };
                 self.resident.offer(MapRunInputKind::Updated(thresholds), Some(Ticket(self.order)));
             }
-            Message::Write => {
+            Message::Write(redrive) => {
                 let outputs: Vec<Value> = self
                     .rows(0, WhichItems::All)
                     .into_iter()
                     .filter(|item| item.status == ExecutionStatus::Succeeded)
                     .map(|item| item.output.map_or(Value::Null, |output| output.value().clone()))
                     .collect();
-                self.input(MapRunInputKind::ResultsWritten(Ok(Payload::from_value(json!(outputs)))));
+                let result = Ok(Payload::from_value(json!(outputs)));
+                self.input(MapRunInputKind::ResultsWritten { redrive, result });
             }
             Message::Begins(index) => {
                 if let Some(child) = self.children.get_mut(&index) {
@@ -428,11 +430,12 @@ impl World {
 
     fn child_ends(&mut self, index: u64) {
         let Some(child) = self.children.get(&index) else { return };
+        let redrives = Some(child.redrives);
         let result = child.ended.clone().unwrap_or_else(|| self.result(index, self.start.redrive));
         if let Some(child) = self.children.get_mut(&index) {
             child.ended = Some(result.clone());
         }
-        self.input(MapRunInputKind::ChildEnded { index, result });
+        self.input(MapRunInputKind::ChildEnded { index, redrives, result });
     }
 
     fn release(&mut self, mut released: MapRunReleased) -> Checked {
@@ -441,15 +444,17 @@ impl World {
         }
         for effect in std::mem::take(&mut released.effects) {
             match effect {
-                MapRunEffect::RunChild { index } => self.run_child(index, released.starts.remove(&index))?,
-                MapRunEffect::StopChild { index } => self.stop_child(index),
+                MapRunEffect::RunChild { index, .. } => {
+                    self.run_child(index, released.starts.remove(&index))?
+                }
+                MapRunEffect::StopChild { index, redrives } => self.stop_child(index, redrives),
                 MapRunEffect::ReadItems(read) => {
                     if let Some(read) = self.resident.read(&read) {
                         self.send(40, Message::Page(read));
                     }
                 }
-                MapRunEffect::FindUnsuccessful(find) => self.find_unsuccessful(find.from),
-                MapRunEffect::WriteResults(_) => self.send(100, Message::Write),
+                MapRunEffect::FindUnsuccessful(find) => self.find_unsuccessful(&find),
+                MapRunEffect::WriteResults(write) => self.send(100, Message::Write(write.redrive)),
                 MapRunEffect::Ended { task, result, .. } => self.ended(task, result)?,
             }
         }
@@ -503,12 +508,14 @@ impl World {
                 self.children.insert(index, Child { redrives, ended: None, begun: true, ..child });
                 self.send(500, Message::Ends(index));
             }
-            Some(result) => self.input(MapRunInputKind::ChildEnded { index, result }),
+            Some(result) => {
+                self.input(MapRunInputKind::ChildEnded { index, redrives: Some(redrives), result });
+            }
             None => {}
         }
     }
 
-    fn stop_child(&mut self, index: u64) {
+    fn stop_child(&mut self, index: u64, redrives: u32) {
         let begun = self.children.get(&index).is_some_and(|child| child.begun);
         if begun && !self.plan.express {
             let child = self.children.get_mut(&index).expect("it was begun");
@@ -520,10 +527,12 @@ impl World {
             |message: &Message| matches!(message, Message::Ends(of) | Message::Begins(of) if *of == index);
         self.messages.retain(|_, message| !of_it(message));
         self.children.remove(&index);
-        self.input(MapRunInputKind::ChildEnded { index, result: ChildResult::Aborted });
+        let redrives = self.plan.express.then_some(redrives);
+        self.input(MapRunInputKind::ChildEnded { index, redrives, result: ChildResult::Aborted });
     }
 
-    fn find_unsuccessful(&mut self, from: u64) {
+    fn find_unsuccessful(&mut self, find: &FindUnsuccessful) {
+        let FindUnsuccessful { redrive, from, .. } = *find;
         let mut found = self.rows(from, WhichItems::Unsuccessful);
         found.truncate(1 + self.dice.below(4) as usize);
         let children = found.iter().filter_map(|item| {
@@ -535,10 +544,15 @@ impl World {
                     return None;
                 }
             };
-            Some(Unsuccessful { index: item.index, items: item.items, status })
+            let redrives = match self.children.get(&item.index) {
+                _ if self.plan.express => item.redrive_count + 1,
+                Some(child) if child.begun => child.redrives + 1,
+                Some(_) | None => 0,
+            };
+            Some(Unsuccessful { index: item.index, items: item.items, status, redrives })
         });
         let (children, end) = (children.collect(), found.is_empty());
-        self.input(MapRunInputKind::UnsuccessfulFound { from, children, end });
+        self.input(MapRunInputKind::UnsuccessfulFound { redrive, from, children, end });
     }
 
     /// The parent hears of the end, and redrives the Map Run once if it failed.

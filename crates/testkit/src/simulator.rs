@@ -392,7 +392,7 @@ impl Simulator {
         let recovered = turn.events.is_empty();
         match self.mutation {
             Some(Mutation::LoseFinished) => {
-                turn.effects.retain(|effect| !matches!(effect, Effect::Finished(_)))
+                turn.effects.retain(|effect| !matches!(effect, Effect::Finished { .. }))
             }
             Some(Mutation::ForgetCancellationAfterRestart) if recovered => {
                 turn.effects.retain(|effect| !laws::is_cancellation(effect));
@@ -428,7 +428,7 @@ impl Simulator {
             Effect::StartMapRun(map_run) => {
                 self.outside.map_run(index, map_run.task, &map_run.state, self.now);
             }
-            Effect::ArmTimer { .. } | Effect::Finished(_) => {}
+            Effect::ArmTimer { .. } | Effect::Finished { .. } => {}
         }
     }
 

@@ -75,7 +75,7 @@ fn largest_journal(concurrency: u64) -> usize {
         store.append(&Batch { items: Vec::new(), ..batch }).expect("a commit");
         for effect in run.committed().effects {
             match effect {
-                MapRunEffect::RunChild { index } => live.push_back(index),
+                MapRunEffect::RunChild { index, .. } => live.push_back(index),
                 MapRunEffect::ReadItems(read) => {
                     let mut next = run.read(&read);
                     while let Some(read) = next {
@@ -89,9 +89,12 @@ fn largest_journal(concurrency: u64) -> usize {
                         }));
                     }
                 }
-                MapRunEffect::WriteResults(_) => {
+                MapRunEffect::WriteResults(write) => {
                     let result = Payload::from_value(json!("x".repeat(250_000)));
-                    run.offer(MapRunInputKind::ResultsWritten(Ok(result)), None);
+                    run.offer(
+                        MapRunInputKind::ResultsWritten { redrive: write.redrive, result: Ok(result) },
+                        None,
+                    );
                 }
                 MapRunEffect::FindUnsuccessful(_)
                 | MapRunEffect::StopChild { .. }
@@ -103,7 +106,7 @@ fn largest_journal(concurrency: u64) -> usize {
             && let Some(index) = live.pop_front()
         {
             let result = ChildResult::Succeeded(Payload::null());
-            run.offer(MapRunInputKind::ChildEnded { index, result }, None);
+            run.offer(MapRunInputKind::ChildEnded { index, redrives: Some(0), result }, None);
         }
     }
     assert_eq!(run.state().counts().1.succeeded, ITEMS);

@@ -48,7 +48,8 @@ fn every_planted_bug_around_a_map_run_is_caught() {
 #[test]
 fn map_runs_end_as_they_would_have_whatever_happens_to_the_process() {
     let mut ends = std::collections::BTreeMap::new();
-    for seed in 0..400 {
+    // The last four took a late repetition of an end from before a redrive for the end after it.
+    for seed in (0..400).chain([441, 443, 507, 593]) {
         match simulate_map_run(seed, None) {
             Ok(ending) => {
                 *ends.entry(ending.counts.split(' ').next().unwrap_or_default().to_owned()).or_insert(0) += 1

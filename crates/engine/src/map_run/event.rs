@@ -106,6 +106,8 @@ pub enum ChildChange {
     Redriven {
         /// Its index.
         index: u64,
+        /// How often it will have been redriven.
+        redrives: u32,
     },
     /// It ended.
     Ended {
@@ -212,8 +214,8 @@ events! {
     8 Ended { status: MapRunStatus, output: Option<Payload>, failure: Failure }
     /// It goes on: first with the children that did not succeed.
     9 Redriven { task: TaskId, redrive: u32 }
-    /// A child that had ended like this goes on.
-    10 ChildRedriven { index: u64, items: u64, was: ChildStatus }
+    /// A child that had ended like this goes on, redriven so often; an end of before is not its end.
+    10 ChildRedriven { index: u64, items: u64, was: ChildStatus, redrives: u32 }
     /// No child that did not succeed is left behind.
     11 RedriveExhausted {}
     /// The whole state; all older events may be dropped.

@@ -87,6 +87,17 @@ impl MapRunCounts {
     }
 }
 
+/// A child that has not ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct LiveChild {
+    /// Items it takes.
+    pub items: u64,
+    /// How often it was redriven: its end is told with at least this number, an earlier end with a lower one.
+    pub redrives: u32,
+}
+
+record_struct!(LiveChild { items, redrives });
+
 /// A redrive on its way through the children that did not succeed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Redriving {
@@ -120,8 +131,8 @@ pub struct MapRun {
     pub(crate) cursor: Cursor,
     pub(crate) exhausted: bool,
     pub(crate) next_child: u64,
-    /// Children that have not ended, with the number of items they take.
-    pub(crate) live: BTreeMap<u64, u64>,
+    /// Children that have not ended.
+    pub(crate) live: BTreeMap<u64, LiveChild>,
     pub(crate) executions: MapRunCounts,
     pub(crate) items: MapRunCounts,
     pub(crate) redriving: Option<Redriving>,
@@ -219,7 +230,7 @@ impl MapRun {
     /// All effects still owed.
     pub fn outstanding(&self) -> Vec<MapRunEffect> {
         let mut effects: Vec<_> = self.read_effect().into_iter().collect();
-        effects.extend(self.live.keys().map(|index| self.child_effect(*index)));
+        effects.extend(self.child_effects());
         effects.extend(self.write_effect());
         effects.extend(self.end_effect());
         effects
@@ -231,8 +242,8 @@ impl MapRun {
             MapRunEffect::ReadItems(_) | MapRunEffect::FindUnsuccessful(_) => {
                 self.read_effect().as_ref() == Some(effect)
             }
-            MapRunEffect::RunChild { index } | MapRunEffect::StopChild { index } => {
-                self.live.contains_key(index) && self.child_effect(*index) == *effect
+            MapRunEffect::RunChild { index, .. } | MapRunEffect::StopChild { index, .. } => {
+                self.live.get(index).is_some_and(|child| self.child_effect(*index, *child) == *effect)
             }
             MapRunEffect::WriteResults(_) => self.write_effect().as_ref() == Some(effect),
             MapRunEffect::Ended { .. } => self.end_effect().as_ref() == Some(effect),
@@ -247,11 +258,16 @@ impl MapRun {
         event
     }
 
-    pub(crate) fn child_effect(&self, index: u64) -> MapRunEffect {
+    fn child_effect(&self, index: u64, LiveChild { redrives, .. }: LiveChild) -> MapRunEffect {
         match self.stopping {
-            Some(_) => MapRunEffect::StopChild { index },
-            None => MapRunEffect::RunChild { index },
+            Some(_) => MapRunEffect::StopChild { index, redrives },
+            None => MapRunEffect::RunChild { index, redrives },
         }
+    }
+
+    /// What is owed to the children that have not ended.
+    pub(crate) fn child_effects(&self) -> impl Iterator<Item = MapRunEffect> {
+        self.live.iter().map(|(index, child)| self.child_effect(*index, *child))
     }
 
     /// What it needs to find more to do.
@@ -263,6 +279,7 @@ impl MapRun {
             let map_run_arn = Arc::clone(&self.map_run_arn);
             return Some(MapRunEffect::FindUnsuccessful(FindUnsuccessful {
                 map_run_arn,
+                redrive: self.redrive,
                 from: redriving.next,
             }));
         }
@@ -279,6 +296,7 @@ impl MapRun {
         (self.collecting && self.status == MapRunStatus::Running).then(|| {
             MapRunEffect::WriteResults(Box::new(WriteResults {
                 map_run_arn: Arc::clone(&self.map_run_arn),
+                redrive: self.redrive,
                 writer: self.writer.clone(),
             }))
         })
@@ -314,7 +332,7 @@ impl MapRun {
         match &event.kind {
             MapRunEventKind::Began { .. } => self.began(event),
             MapRunEventKind::ChildScheduled { index, items, cursor } => {
-                self.live.insert(*index, *items);
+                self.live.insert(*index, LiveChild { items: *items, redrives: 0 });
                 self.next_child = index + 1;
                 self.cursor = cursor.clone();
                 for (counts, number) in [(&mut self.executions, 1), (&mut self.items, *items)] {
@@ -339,7 +357,9 @@ impl MapRun {
                 }
             }
             MapRunEventKind::Redriven { task, redrive } => self.redriven(*task, *redrive, event.at),
-            MapRunEventKind::ChildRedriven { index, items, was } => self.child_redriven(*index, *items, *was),
+            MapRunEventKind::ChildRedriven { index, items, was, redrives } => {
+                self.child_redriven(*index, LiveChild { items: *items, redrives: *redrives }, *was);
+            }
             MapRunEventKind::RedriveExhausted {} => self.redriving = None,
             MapRunEventKind::Checkpoint { state } => *self = MapRun::clone(state),
         }
@@ -376,7 +396,7 @@ impl MapRun {
     }
 
     fn child_ended(&mut self, index: u64, status: ChildStatus) {
-        let Some(items) = self.live.remove(&index) else { return };
+        let Some(LiveChild { items, .. }) = self.live.remove(&index) else { return };
         for (counts, number) in [(&mut self.executions, 1), (&mut self.items, items)] {
             counts.running -= number;
             *counts.of(status) += number;
@@ -393,8 +413,9 @@ impl MapRun {
         self.redriving = Some(Redriving { next: 0, executions, items });
     }
 
-    fn child_redriven(&mut self, index: u64, items: u64, was: ChildStatus) {
-        self.live.insert(index, items);
+    fn child_redriven(&mut self, index: u64, child: LiveChild, was: ChildStatus) {
+        let items = child.items;
+        self.live.insert(index, child);
         let counted = [(&mut self.executions, 1), (&mut self.items, items)];
         for (counts, number) in counted {
             *counts.of(was) -= number;
@@ -422,7 +443,7 @@ impl Record for MapRun {
         (self.items_total, self.items_per_child).encode(encoder);
         (self.cursor.clone(), self.exhausted).encode(encoder);
         self.next_child.encode(encoder);
-        let live: Vec<_> = self.live.iter().map(|(index, items)| (*index, *items)).collect();
+        let live: Vec<_> = self.live.iter().map(|(index, child)| (*index, *child)).collect();
         live.encode(encoder);
         (self.executions, self.items).encode(encoder);
         self.redriving.encode(encoder);
@@ -441,7 +462,7 @@ impl Record for MapRun {
         let (items_total, items_per_child) = Record::decode(decoder)?;
         let (cursor, exhausted) = Record::decode(decoder)?;
         let next_child = Record::decode(decoder)?;
-        let live: Vec<(u64, u64)> = Record::decode(decoder)?;
+        let live: Vec<(u64, LiveChild)> = Record::decode(decoder)?;
         let (executions, items) = Record::decode(decoder)?;
         let redriving = Record::decode(decoder)?;
         let (stopping, collecting) = Record::decode(decoder)?;

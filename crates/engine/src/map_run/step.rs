@@ -62,6 +62,8 @@ pub enum MapRunInputKind {
     ReadFailed(Failure),
     /// Answer to [`FindUnsuccessful`].
     UnsuccessfulFound {
+        /// Which redrive looked for them.
+        redrive: u32,
         /// Where the search began.
         from: u64,
         /// Children from there on, by index.
@@ -73,11 +75,18 @@ pub enum MapRunInputKind {
     ChildEnded {
         /// Its index.
         index: u64,
+        /// How often it had been redriven by then; `None`: it was stopped before it began.
+        redrives: Option<u32>,
         /// How.
         result: ChildResult,
     },
     /// Answer to [`WriteResults`]: the Map's result, or `States.ResultWriterFailed`, or `States.DataLimitExceeded`.
-    ResultsWritten(Result<Payload, Failure>),
+    ResultsWritten {
+        /// How often the Map Run had been redriven by then.
+        redrive: u32,
+        /// The result.
+        result: Result<Payload, Failure>,
+    },
     /// UpdateMapRun.
     Updated(Thresholds),
     /// The execution that waits for it gave it up.
@@ -95,6 +104,8 @@ pub struct Unsuccessful {
     pub items: u64,
     /// How it ended.
     pub status: ChildStatus,
+    /// How often it will have been redriven once it goes on.
+    pub redrives: u32,
 }
 
 /// One request to the world.
@@ -108,11 +119,15 @@ pub enum MapRunEffect {
     RunChild {
         /// Its index.
         index: u64,
+        /// How often it was redriven.
+        redrives: u32,
     },
     /// Stop a child, or see that it never starts; answered by ChildEnded.
     StopChild {
         /// Its index.
         index: u64,
+        /// How often it was redriven.
+        redrives: u32,
     },
     /// Gather the children's outputs in order, or write them; answered by ResultsWritten.
     WriteResults(Box<WriteResults>),
@@ -145,6 +160,8 @@ pub struct ReadItems {
 pub struct FindUnsuccessful {
     /// The Map Run.
     pub map_run_arn: Arc<str>,
+    /// Which redrive looks for them.
+    pub redrive: u32,
     /// Index of the first child to look at.
     pub from: u64,
 }
@@ -154,6 +171,8 @@ pub struct FindUnsuccessful {
 pub struct WriteResults {
     /// The Map Run.
     pub map_run_arn: Arc<str>,
+    /// How often it was redriven.
+    pub redrive: u32,
     /// `{Arguments, WriterConfig}`, evaluated; none: the result is the array of outputs.
     pub writer: Option<Payload>,
 }
@@ -246,22 +265,28 @@ impl<'a> Turn<'a> {
                 let end = end || items.is_empty();
                 self.read = Some(Read { items, taken: 0, positions, version, end });
             }
-            MapRunInputKind::ReadFailed(failure) => self.stop(MapRunStatus::Failed, failure),
-            MapRunInputKind::UnsuccessfulFound { from, children, end } => {
-                if self.map_run.redriving.is_none_or(|redriving| redriving.next != from) {
+            MapRunInputKind::ReadFailed(failure) => {
+                if !matches!(self.map_run.read_effect(), Some(MapRunEffect::ReadItems(_))) {
+                    return Err(Ignored::Stale);
+                }
+                self.stop(MapRunStatus::Failed, failure);
+            }
+            MapRunInputKind::UnsuccessfulFound { redrive, from, children, end } => {
+                let asked = self.map_run.redriving.is_some_and(|redriving| redriving.next == from);
+                if !asked || redrive != self.map_run.redrive {
                     return Err(Ignored::Stale);
                 }
                 let end = end || children.is_empty();
                 self.found = Some(Found { children: children.into_iter(), end });
             }
-            MapRunInputKind::ChildEnded { index, result } => {
-                if !self.map_run.live.contains_key(&index) {
+            MapRunInputKind::ChildEnded { index, redrives, result } => {
+                if !self.is_end_of(index, redrives) {
                     return Err(Ignored::Stale);
                 }
                 self.emit(MapRunEventKind::ChildEnded { index, status: result.status() });
                 self.children.push(ChildChange::Ended { index, result });
             }
-            MapRunInputKind::ResultsWritten(result) => self.results_written(result)?,
+            MapRunInputKind::ResultsWritten { redrive, result } => self.results_written(redrive, result)?,
             MapRunInputKind::Updated(thresholds) => self.emit(MapRunEventKind::Updated { thresholds }),
             MapRunInputKind::StopRequested => self.stop(MapRunStatus::Aborted, Failure::default()),
             MapRunInputKind::Resumed => {}
@@ -269,8 +294,16 @@ impl<'a> Turn<'a> {
         Ok(())
     }
 
-    fn results_written(&mut self, result: Result<Payload, Failure>) -> MapRunOutcome {
-        if !self.map_run.collecting {
+    /// Whether a child that is awaited ended, not as it was before a redrive.
+    fn is_end_of(&self, index: u64, redrives: Option<u32>) -> bool {
+        self.map_run.live.get(&index).is_some_and(|child| match redrives {
+            Some(redrives) => redrives >= child.redrives,
+            None => self.map_run.stopping.is_some(),
+        })
+    }
+
+    fn results_written(&mut self, redrive: u32, result: Result<Payload, Failure>) -> MapRunOutcome {
+        if !self.map_run.collecting || redrive != self.map_run.redrive {
             return Err(Ignored::Stale);
         }
         // The files of a Map Run that failed are written too; how it ended stays.
@@ -383,10 +416,10 @@ impl<'a> Turn<'a> {
     /// Lets a child at hand go on, or finds that there are no more. `false`: they must be looked for first.
     fn redrive_child(&mut self) -> bool {
         let Some(found) = &mut self.found else { return false };
-        if let Some(Unsuccessful { index, items, status }) = found.children.next() {
-            self.emit(MapRunEventKind::ChildRedriven { index, items, was: status });
-            self.children.push(ChildChange::Redriven { index });
-            self.effects.push(MapRunEffect::RunChild { index });
+        if let Some(Unsuccessful { index, items, status, redrives }) = found.children.next() {
+            self.emit(MapRunEventKind::ChildRedriven { index, items, was: status, redrives });
+            self.children.push(ChildChange::Redriven { index, redrives });
+            self.effects.push(MapRunEffect::RunChild { index, redrives });
             return true;
         }
         let end = found.end;
@@ -462,7 +495,7 @@ impl<'a> Turn<'a> {
         }
         self.emit(MapRunEventKind::ChildScheduled { index, items, cursor });
         self.children.push(ChildChange::Scheduled { index, start: Arc::new(child), items });
-        self.effects.push(MapRunEffect::RunChild { index });
+        self.effects.push(MapRunEffect::RunChild { index, redrives: 0 });
     }
 
     /// Failed and timed out items against both thresholds; without any, none may fail.
@@ -492,7 +525,7 @@ impl<'a> Turn<'a> {
         self.emit(MapRunEventKind::Stopping { status, failure });
         // What this very turn wanted to start is to be stopped instead.
         self.effects.retain(|effect| !matches!(effect, MapRunEffect::RunChild { .. }));
-        self.effects.extend(self.map_run.live.keys().map(|index| self.map_run.child_effect(*index)));
+        self.effects.extend(self.map_run.child_effects());
     }
 
     fn end(&mut self, status: MapRunStatus, output: Option<Payload>, failure: Failure) {

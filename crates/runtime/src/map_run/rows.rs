@@ -36,7 +36,9 @@ pub(super) fn write(
             starts.insert(index, start);
             MapRunItemWrite::Scheduled(item)
         }
-        ChildChange::Redriven { index } => MapRunItemWrite::Redriven { map_run_arn, index },
+        ChildChange::Redriven { index, redrives } => {
+            MapRunItemWrite::Redriven { map_run_arn, index, redrive_count: redrives }
+        }
         ChildChange::Ended { index, result } => {
             // One that did not succeed may have been stopped before its start, and be started by a redrive.
             let input = match (&result, express) {

@@ -343,7 +343,7 @@ fn seq_of(effect: &Effect) -> Option<u64> {
         Effect::CancelTask(task) => Some(task.task.0),
         Effect::StartMapRun(map_run) => Some(map_run.task.0),
         Effect::StopMapRun(map_run) => Some(map_run.task.0),
-        Effect::ArmTimer { .. } | Effect::Finished(_) => None,
+        Effect::ArmTimer { .. } | Effect::Finished { .. } => None,
     }
 }
 

@@ -90,11 +90,13 @@ impl Dispatcher {
                 Effect::StartMapRun(map_run) => core.map_runs.start(core, start, *map_run),
                 Effect::StopMapRun(map_run) => core.map_runs.stop(core, start, *map_run),
                 // An Express child tells its end itself.
-                Effect::Finished(finished) if start.machine_type == StateMachineType::Standard => {
-                    core.map_runs.child_finished(start, &finished);
+                Effect::Finished { finished, redrives }
+                    if start.machine_type == StateMachineType::Standard =>
+                {
+                    core.map_runs.child_finished(start, &finished, redrives);
                 }
                 // Timers are the shard's; other ends are seen in the events.
-                Effect::ArmTimer { .. } | Effect::Finished(_) => {}
+                Effect::ArmTimer { .. } | Effect::Finished { .. } => {}
             }
         }
     }

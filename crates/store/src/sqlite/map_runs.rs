@@ -58,11 +58,10 @@ pub(super) fn write_item(
                 item.redrive_count,
             ])
         }
-        MapRunItemWrite::Redriven { .. } => {
-            let sql =
-                "UPDATE map_run_items SET status = ?4, output = NULL, stop = NULL, redrives = redrives + 1
+        MapRunItemWrite::Redriven { redrive_count, .. } => {
+            let sql = "UPDATE map_run_items SET status = ?4, output = NULL, stop = NULL, redrives = ?5
                        WHERE scope = ?1 AND map_run = ?2 AND item = ?3";
-            let values = params![scope.0, map_run, index, ExecutionStatus::Running.code()];
+            let values = params![scope.0, map_run, index, ExecutionStatus::Running.code(), redrive_count];
             connection.prepare_cached(sql)?.execute(values)
         }
         MapRunItemWrite::Ended { at, status, output, input, .. } => {

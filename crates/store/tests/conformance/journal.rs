@@ -203,7 +203,7 @@ fn items_of_a_map_run_are_read_in_pages(backend: &dyn Backend) {
     let mut ends = vec![ended(1, succeeded, InputIn::Journal), ended(2, failed, InputIn::Row)];
     ends.extend([ended(3, failed, InputIn::Row), ended(3, succeeded, InputIn::Row)]);
     store.append(&Batch { items: ends, ..Batch::default() }).expect("a commit");
-    let redriven = MapRunItemWrite::Redriven { map_run_arn: map_run("a"), index: 2 };
+    let redriven = MapRunItemWrite::Redriven { map_run_arn: map_run("a"), index: 2, redrive_count: 1 };
     store
         .append(&Batch { items: vec![ended(4, failed, InputIn::Row), redriven], ..Batch::default() })
         .expect("a commit");

@@ -130,7 +130,7 @@ fn every_kind(arn: &str) -> Vec<MapRunEvent> {
         MapRunEventKind::Stopping { status: MapRunStatus::Failed, failure: stopped() },
         MapRunEventKind::Ended { status: MapRunStatus::Failed, output: None, failure: stopped() },
         MapRunEventKind::Redriven { task: TaskId(9), redrive: 1 },
-        MapRunEventKind::ChildRedriven { index: 0, items: 3, was: ChildStatus::TimedOut },
+        MapRunEventKind::ChildRedriven { index: 0, items: 3, was: ChildStatus::TimedOut, redrives: 1 },
         MapRunEventKind::RedriveExhausted {},
         MapRunEventKind::ChildScheduled { index: 1, items: 3, cursor: cursor(6) },
         MapRunEventKind::ChildEnded { index: 0, status: ChildStatus::Failed },
@@ -247,7 +247,7 @@ impl<'a> World<'a> {
                 };
                 self.inputs.push_back(InputKind::MapRunEnded { task: map_run.task, result });
             }
-            Effect::Finished(_) => {}
+            Effect::Finished { .. } => {}
         }
     }
 

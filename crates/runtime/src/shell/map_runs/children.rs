@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use asl::program::{Program, StateMachineType};
-use engine::map_run::{ChildResult, MapRunInputKind, Unsuccessful};
+use engine::map_run::{ChildResult, FindUnsuccessful, MapRunInputKind, Unsuccessful};
 use engine::{Failure, InputKind, Start};
 use store::{
     Direction, ExecutionRow, ExecutionStatus, ExecutionsQuery, HistoryQuery, ListBy, MapRunItem,
@@ -24,11 +24,20 @@ use crate::shell::{Core, express, recovery};
 /// Children looked at together.
 const PAGE: u32 = 256;
 
+/// Which child, and how often it was redriven.
+type Child = (u64, u32);
+
 /// Starts a child that was never started.
-pub(super) fn start(core: &Arc<Core>, run: &Arc<Run>, program: &Arc<Program>, start: Arc<Start>, index: u64) {
+pub(super) fn start(
+    core: &Arc<Core>,
+    run: &Arc<Run>,
+    program: &Arc<Program>,
+    start: Arc<Start>,
+    (index, redrives): Child,
+) {
     let (core, program) = (Arc::clone(core), Arc::clone(program));
     if start.machine_type == StateMachineType::Express {
-        return start_express(core, Arc::clone(run), program, start, index);
+        return start_express(core, Arc::clone(run), program, start, (index, redrives));
     }
     let run = Arc::clone(run);
     tokio::spawn(async move {
@@ -38,7 +47,7 @@ pub(super) fn start(core: &Arc<Core>, run: &Arc<Run>, program: &Arc<Program>, st
         match started {
             Ok(Answer::Started { .. }) => {}
             // It broke in its first turn: there is nothing on disk that could end.
-            Ok(_) => run.tell(MapRunInputKind::ChildEnded { index, result: broken() }),
+            Ok(_) => run.child_ended(index, Some(redrives), broken()),
             Err(error) => tracing::debug!(%error, "a child of a Map Run waits for the next start"),
         }
     });
@@ -48,7 +57,13 @@ fn broken() -> ChildResult {
     ChildResult::Failed(Failure::runtime("The execution failed internally."))
 }
 
-fn start_express(core: Arc<Core>, run: Arc<Run>, program: Arc<Program>, start: Arc<Start>, index: u64) {
+fn start_express(
+    core: Arc<Core>,
+    run: Arc<Run>,
+    program: Arc<Program>,
+    start: Arc<Start>,
+    (index, redrives): Child,
+) {
     // The task must find its handle there, to take it away.
     let mut express = lock(&run.express);
     let child = {
@@ -64,7 +79,7 @@ fn start_express(core: Arc<Core>, run: Arc<Run>, program: Arc<Program>, start: A
             };
             failpoint!("child.start.after");
             lock(&run.express).remove(&index);
-            run.tell(MapRunInputKind::ChildEnded { index, result });
+            run.child_ended(index, Some(redrives), result);
         })
     };
     if let Some(earlier) = express.insert(index, child.abort_handle()) {
@@ -92,8 +107,8 @@ pub(super) fn run_again(core: &Arc<Core>, run: &Arc<Run>, origin: Origin, indexe
             let (chunk, arn, known) = (chunk.to_vec(), Arc::clone(&run.arn), origin.clone());
             let found = core.read(move |reader| standings(reader, &arn, &known, &chunk)).await;
             let Ok(found) = found else { return };
-            for (index, standing) in found {
-                if carry_on(&core, &run, &origin, index, standing).await.is_err() {
+            for (child, standing) in found {
+                if carry_on(&core, &run, &origin, child, standing).await.is_err() {
                     return;
                 }
             }
@@ -105,17 +120,21 @@ async fn carry_on(
     core: &Arc<Core>,
     run: &Arc<Run>,
     origin: &Origin,
-    index: u64,
+    (index, redrives): Child,
     standing: Standing,
 ) -> Result<(), Error> {
     match standing {
-        Standing::Owed(owed) => start(core, run, &origin.program, owed, index),
+        Standing::Owed(owed) => start(core, run, &origin.program, owed, (index, redrives)),
         Standing::Runs => {}
-        Standing::Ended(result) => run.tell(MapRunInputKind::ChildEnded { index, result }),
+        Standing::Ended(result) => run.child_ended(index, Some(redrives), result),
         Standing::Redrive(arn, result) => {
-            // One that cannot be redriven stays as it ended.
-            if !matches!(core.ask_inside(&arn, InputKind::Redriven).await?, Answer::Accepted { .. }) {
-                run.tell(MapRunInputKind::ChildEnded { index, result });
+            if matches!(core.ask_inside(&arn, InputKind::Redriven).await?, Answer::Accepted { .. }) {
+                return Ok(());
+            }
+            // One that cannot be redriven stays as it ended, unless it was redriven already and tells its end itself.
+            let row = core.read(move |reader| reader.execution(&arn)).await?;
+            if row.is_some_and(|row| row.redrive_count < redrives) {
+                run.child_ended(index, Some(redrives), result);
             }
         }
     }
@@ -127,11 +146,11 @@ fn standings(
     map_run_arn: &Arc<str>,
     origin: &Origin,
     indexes: &[u64],
-) -> Result<Vec<(u64, Standing)>, StoreError> {
+) -> Result<Vec<(Child, Standing)>, StoreError> {
     let mut found = Vec::with_capacity(indexes.len());
     for index in indexes {
         let Some(item) = item(reader, map_run_arn, *index)? else { continue };
-        found.push((*index, standing(reader, origin, &item)?));
+        found.push(((*index, item.redrive_count), standing(reader, origin, &item)?));
     }
     Ok(found)
 }
@@ -165,31 +184,31 @@ fn result(
 }
 
 /// Stops children, or sees that they never start.
-pub(super) fn stop(core: &Arc<Core>, run: &Arc<Run>, indexes: Vec<u64>) {
+pub(super) fn stop(core: &Arc<Core>, run: &Arc<Run>, children: Vec<Child>) {
     let (core, run) = (Arc::clone(core), Arc::clone(run));
     tokio::spawn(async move {
-        for index in indexes {
-            if stop_child(&core, &run, index).await.is_err() {
+        for child in children {
+            if stop_child(&core, &run, child).await.is_err() {
                 return;
             }
         }
     });
 }
 
-async fn stop_child(core: &Arc<Core>, run: &Arc<Run>, index: u64) -> Result<(), Error> {
-    let aborted = |run: &Run| run.tell(MapRunInputKind::ChildEnded { index, result: ChildResult::Aborted });
+async fn stop_child(core: &Arc<Core>, run: &Arc<Run>, (index, redrives): Child) -> Result<(), Error> {
+    let aborted = |redrives| run.child_ended(index, redrives, ChildResult::Aborted);
     if let Some(express) = lock(&run.express).remove(&index) {
         express.abort();
-        aborted(run);
+        aborted(Some(redrives));
         return Ok(());
     }
     let arn = Arc::clone(&run.arn);
     let Some(child) = core.read(move |reader| item(reader, &arn, index)).await? else {
-        aborted(run);
+        aborted(None);
         return Ok(());
     };
     if recovery::is_express(&child.execution_arn) {
-        aborted(run);
+        aborted(Some(redrives));
         return Ok(());
     }
     // Its start was told to the same shard before, if it was told at all.
@@ -198,13 +217,13 @@ async fn stop_child(core: &Arc<Core>, run: &Arc<Run>, index: u64) -> Result<(), 
         .await?
     {
         Answer::Accepted { .. } | Answer::Started { .. } => {}
-        Answer::Unknown | Answer::NameTaken | Answer::Quarantined => aborted(run),
+        Answer::Unknown | Answer::NameTaken | Answer::Quarantined => aborted(None),
         Answer::Ignored(_) => {
             let ended = core.read(move |reader| {
                 let row = reader.execution(&child.execution_arn)?;
                 row.map_or(Ok(None), |row| result(reader, &row))
             });
-            run.tell(MapRunInputKind::ChildEnded { index, result: child_result(ended.await?) });
+            run.child_ended(index, Some(redrives), child_result(ended.await?));
         }
     }
     Ok(())
@@ -227,19 +246,36 @@ pub(super) async fn stop_all(core: &Arc<Core>, map_run_arn: &Arc<str>) -> Result
 }
 
 /// Looks for children that a redrive has to let go on.
-pub(super) fn find_unsuccessful(core: &Arc<Core>, run: &Arc<Run>, from: u64) {
+pub(super) fn find_unsuccessful(core: &Arc<Core>, run: &Arc<Run>, find: FindUnsuccessful) {
+    let FindUnsuccessful { map_run_arn, redrive, from } = find;
     let (core, run) = (Arc::clone(core), Arc::clone(run));
     tokio::spawn(async move {
-        let map_run_arn = Arc::clone(&run.arn);
-        let query = MapRunItemsQuery { map_run_arn, from, which: WhichItems::Unsuccessful, limit: PAGE };
-        let Ok(found) = core.read(move |reader| reader.map_run_items(&query)).await else { return };
-        let end = found.is_empty();
-        let children = found.iter().filter_map(|item| {
-            let status = status_of(item.status)?;
-            Some(Unsuccessful { index: item.index, items: item.items, status })
-        });
-        run.tell(MapRunInputKind::UnsuccessfulFound { from, children: children.collect(), end });
+        let Ok(children) = core.read(move |reader| unsuccessful(reader, map_run_arn, from)).await else {
+            return;
+        };
+        let end = children.is_empty();
+        run.tell(MapRunInputKind::UnsuccessfulFound { redrive, from, children, end });
     });
+}
+
+fn unsuccessful(
+    reader: &dyn Reader,
+    map_run_arn: Arc<str>,
+    from: u64,
+) -> Result<Vec<Unsuccessful>, StoreError> {
+    let query = MapRunItemsQuery { map_run_arn, from, which: WhichItems::Unsuccessful, limit: PAGE };
+    let mut found = Vec::new();
+    for item in reader.map_run_items(&query)? {
+        let Some(status) = status_of(item.status) else { continue };
+        let redrives = if recovery::is_express(&item.execution_arn) {
+            item.redrive_count + 1
+        } else {
+            // One that was stopped before it began is not redriven but begins.
+            reader.execution(&item.execution_arn)?.map_or(0, |row| row.redrive_count + 1)
+        };
+        found.push(Unsuccessful { index: item.index, items: item.items, status, redrives });
+    }
+    Ok(found)
 }
 
 fn child_result(result: Option<(ExecutionStatus, ExecutionResult)>) -> ChildResult {

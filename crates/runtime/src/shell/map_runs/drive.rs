@@ -222,20 +222,23 @@ impl Driver {
         let (mut run_again, mut stop) = (Vec::new(), Vec::new());
         for effect in effects {
             match effect {
-                MapRunEffect::RunChild { index } => match (starts.remove(&index), self.resident.origin()) {
-                    (Some(start), Some(origin)) => {
-                        super::children::start(&self.core, &self.run, &origin.program, start, index);
+                MapRunEffect::RunChild { index, redrives } => {
+                    match (starts.remove(&index), self.resident.origin()) {
+                        (Some(start), Some(origin)) => {
+                            let program = &origin.program;
+                            super::children::start(&self.core, &self.run, program, start, (index, redrives));
+                        }
+                        (_, _) => run_again.push(index),
                     }
-                    (_, _) => run_again.push(index),
-                },
-                MapRunEffect::StopChild { index } => stop.push(index),
+                }
+                MapRunEffect::StopChild { index, redrives } => stop.push((index, redrives)),
                 MapRunEffect::ReadItems(read) => {
                     if let Some(read) = self.resident.read(&read) {
                         self.fetch(read);
                     }
                 }
                 MapRunEffect::FindUnsuccessful(find) => {
-                    super::children::find_unsuccessful(&self.core, &self.run, find.from);
+                    super::children::find_unsuccessful(&self.core, &self.run, find);
                 }
                 MapRunEffect::WriteResults(write) => {
                     let state = self.resident.origin().map(|origin| Arc::clone(&origin.start.state));

@@ -64,6 +64,11 @@ impl Run {
         drop(self.inbox.send(News::Input(kind, None)));
     }
 
+    /// How a child ended, redriven so often by then; `None`: it was stopped before it began.
+    fn child_ended(&self, index: u64, redrives: Option<u32>, result: ChildResult) {
+        self.tell(MapRunInputKind::ChildEnded { index, redrives, result });
+    }
+
     /// A request, answered after its commit; `None` if it has left memory.
     pub(crate) async fn ask(&self, kind: MapRunInputKind) -> Option<Answer> {
         let (reply, answer) = oneshot::channel();
@@ -113,7 +118,7 @@ impl MapRuns {
     }
 
     /// A Standard child has ended; its end is on disk. A Map Run that is not in memory asks when it is loaded.
-    pub(crate) fn child_finished(&self, child: &Start, finished: &Finished) {
+    pub(crate) fn child_finished(&self, child: &Start, finished: &Finished, redrives: u32) {
         let Some(link) = &child.map_run else { return };
         let Some(run) = self.find(&link.map_run_arn) else { return };
         let result = match finished {
@@ -122,7 +127,7 @@ impl MapRuns {
             Finished::TimedOut(failure) => ChildResult::TimedOut(failure.clone()),
             Finished::Aborted(_) => ChildResult::Aborted,
         };
-        run.tell(MapRunInputKind::ChildEnded { index: link.index, result });
+        run.child_ended(link.index, Some(redrives), result);
     }
 
     /// Takes a Map Run out of memory, unless news came meanwhile.

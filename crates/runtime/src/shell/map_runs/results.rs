@@ -72,6 +72,7 @@ pub(super) fn write(core: &Arc<Core>, run: &Arc<Run>, write: WriteResults, state
     let (core, run) = (Arc::clone(core), Arc::clone(run));
     tokio::spawn(async move {
         failpoint!("map_run.results.before");
+        let redrive = write.redrive;
         let children =
             MapRunChildren { core: Arc::clone(&core), map_run_arn: Arc::clone(&write.map_run_arn), from: 0 };
         let result = if write.writer.is_none() {
@@ -84,7 +85,7 @@ pub(super) fn write(core: &Arc<Core>, run: &Arc<Run>, write: WriteResults, state
             dispatch.write_results(Arc::clone(&run.parent), write, children).await
         };
         failpoint!("map_run.results.after");
-        run.tell(MapRunInputKind::ResultsWritten(result));
+        run.tell(MapRunInputKind::ResultsWritten { redrive, result });
     });
 }
 
