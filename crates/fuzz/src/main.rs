@@ -5,7 +5,7 @@
 //! feature `coverage`, reached new code. The same seed makes the same mutants. Works on stable Rust, without sanitizers: our
 //! code has no unsafe blocks for them to watch.
 //!
-//! A panic, a broken promise of a target or a run of ten seconds ends it: the text is told and written to
+//! A panic, a broken promise of a target or a run of a minute ends it: the text is told and written to
 //! `fuzz/failures`. A text that aborts the process is found in `fuzz/failures/last-TARGET`.
 
 #![allow(clippy::print_stdout, clippy::print_stderr)]
@@ -29,9 +29,9 @@ use mutate::Mutator;
 use targets::Target;
 
 /// A text that takes longer is not mutated: others would have to wait for its kin.
-const KEPT_TIME_MAX: Duration = Duration::from_millis(50);
+const KEPT_TIME_MAX: Duration = Duration::from_millis(10);
 /// A run that takes longer is a failure.
-const RUN_MAX: Duration = Duration::from_secs(10);
+const RUN_MAX: Duration = Duration::from_secs(60);
 
 struct Arguments {
     targets: Vec<Target>,
@@ -97,6 +97,9 @@ struct Session {
     endings: HashSet<u64>,
     last: Option<File>,
     runs: u64,
+    /// Runs longer than [`KEPT_TIME_MAX`], and the longest with its text.
+    slow: u64,
+    slowest: (Duration, String),
 }
 
 fn fuzz(target: Target, arguments: &Arguments, root: &Path) -> Result<(), Failure> {
@@ -110,6 +113,8 @@ fn fuzz(target: Target, arguments: &Arguments, root: &Path) -> Result<(), Failur
         endings: HashSet::new(),
         last: File::create(&last).ok(),
         runs: 0,
+        slow: 0,
+        slowest: (Duration::ZERO, String::new()),
     };
     let began = Instant::now();
     let mut texts = corpus::kept(&file);
@@ -134,6 +139,8 @@ fn fuzz(target: Target, arguments: &Arguments, root: &Path) -> Result<(), Failur
         session.coverage.reached(),
         session.endings.len(),
     );
+    let (took, text) = &session.slowest;
+    println!("  {} slow, the slowest {} ms: {text:?}", session.slow, took.as_millis());
     let _ = std::fs::remove_file(&last);
     if arguments.keep {
         session.keep(&file)?;
@@ -150,14 +157,21 @@ impl Session {
         let began = Instant::now();
         self.coverage.begin();
         let outcome = catch_unwind(AssertUnwindSafe(|| self.target.run(&text)));
+        let took = began.elapsed();
         let reached_more = self.coverage.end();
+        if took > KEPT_TIME_MAX {
+            self.slow += 1;
+        }
+        if took > self.slowest.0 {
+            self.slowest = (took, text.clone());
+        }
         let why = match outcome {
-            Ok(Ok(_)) if began.elapsed() > RUN_MAX => format!("took {:?}", began.elapsed()),
+            Ok(Ok(_)) if took > RUN_MAX => format!("took {took:?}"),
             Ok(Ok(ending)) => {
                 let ended_anew = self.endings.insert(corpus::hash(&corpus::kind_of(&ending)));
                 // With counters an ending tells nothing more.
                 let anew = reached_more || (ended_anew && self.coverage.reached() == 0);
-                if anew && began.elapsed() < KEPT_TIME_MAX && !self.corpus.has(&text) {
+                if anew && took < KEPT_TIME_MAX && !self.corpus.has(&text) {
                     self.corpus.add(text);
                 }
                 return Ok(());

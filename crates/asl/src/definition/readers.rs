@@ -1,6 +1,6 @@
 //! `ItemReader` of a Map: where its items come from, and how they lie there.
 //!
-//! What the server cannot read is refused here by name, so that no Map Run fails of it.
+//! Combinations that are not read are refused here by name, so that no Map Run fails of them.
 
 use crate::program::{Dynamic, ItemReader};
 
@@ -82,7 +82,7 @@ impl Compiler<'_> {
         )
     }
 
-    /// Refuses combinations of `InputType`, `Transformation` and `ManifestType` that AWS or this server does not read.
+    /// Refuses combinations of `InputType`, `Transformation` and `ManifestType` that are not read.
     fn input_of_reader(
         &mut self,
         config: &Fields<'_>,
@@ -95,9 +95,6 @@ impl Compiler<'_> {
                 self.findings.schema(message, &config.site.field(name), &node.span);
             }
         };
-        if input == Some("PARQUET") {
-            refuse("InputType", "InputType 'PARQUET' is not supported by this server".to_owned());
-        }
         if let Some(kind) = manifest.filter(|_| listing) {
             refuse("ManifestType", format!("ManifestType '{kind}' is not supported for 's3:listObjectsV2'"));
         }
@@ -110,7 +107,7 @@ impl Compiler<'_> {
             }
             (Some("ATHENA_DATA"), None | Some("JSON" | "MANIFEST")) => {
                 let message =
-                    "ManifestType 'ATHENA_DATA' requires one of the following InputTypes: [CSV, JSONL]";
+                    "ManifestType 'ATHENA_DATA' requires one of the following InputTypes: [CSV, JSONL, PARQUET]";
                 refuse("ManifestType", message.to_owned());
             }
             _ => {}
@@ -122,7 +119,7 @@ impl Compiler<'_> {
             let message = "Transformation 'LOAD_AND_FLATTEN' is only supported for 's3:listObjectsV2'";
             refuse("Transformation", message.to_owned());
         } else if !matches!(input, Some("CSV" | "JSON" | "JSONL" | "PARQUET")) {
-            let message = "Transformation 'LOAD_AND_FLATTEN' requires one of the following InputTypes: [CSV, JSON, JSONL]";
+            let message = "Transformation 'LOAD_AND_FLATTEN' requires one of the following InputTypes: [CSV, JSON, JSONL, PARQUET]";
             refuse("Transformation", message.to_owned());
         }
     }

@@ -23,6 +23,8 @@ pub(super) struct Analysis {
     pub(super) replace_as_value: bool,
     /// The operands of ranges, by their nodes: whether it is the last.
     pub(super) range_operands: BTreeMap<NodeId, bool>,
+    /// Where arithmetic is done whose result `$string` is given at once.
+    pub(super) stringified: BTreeSet<usize>,
     plain_path: Option<(String, Vec<String>)>,
 }
 
@@ -89,7 +91,14 @@ impl Analysis {
                 self.visit(lhs, repeated);
                 self.visit(rhs, repeated);
             }
-            NodeKind::Fallback { lhs, rhs, .. } | NodeKind::Apply { lhs, rhs } => {
+            NodeKind::Apply { lhs, rhs } => {
+                if matches!(&rhs.kind, NodeKind::Variable { name } if name == "string") {
+                    self.note_stringified(lhs);
+                }
+                self.visit(lhs, repeated);
+                self.visit(rhs, repeated);
+            }
+            NodeKind::Fallback { lhs, rhs, .. } => {
                 self.visit(lhs, repeated);
                 self.visit(rhs, repeated);
             }
@@ -173,6 +182,16 @@ impl Analysis {
         }
     }
 
+    fn note_stringified(&mut self, argument: &Node) {
+        match &argument.kind {
+            NodeKind::Binary { .. } => {
+                self.stringified.insert(argument.position);
+            }
+            NodeKind::Block { exprs, .. } => exprs.last().iter().for_each(|last| self.note_stringified(last)),
+            _ => {}
+        }
+    }
+
     fn visit_call(&mut self, procedure: &Node, args: &[Node], repeated: bool) {
         self.metered |= repeated;
         let name = match &procedure.kind {
@@ -185,6 +204,9 @@ impl Analysis {
             for (index, node) in args.iter().enumerate() {
                 self.guarded_arguments.insert(node.id, GuardedArgument { function, index, count });
             }
+        }
+        if let ("string", Some(argument)) = (name, args.first()) {
+            self.note_stringified(argument);
         }
         if name == "replace" {
             self.names.insert(name.to_owned());

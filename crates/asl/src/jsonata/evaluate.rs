@@ -134,10 +134,21 @@ impl Compiled {
             }
         }));
         match outcome {
-            Ok(result) => result.map_err(|error| EvaluationError::new(&error)),
+            Ok(result) => result.map_err(|error| self.told(&error)),
             Err(unwound) if unwound.is::<OverLimit>() => Err(EvaluationError::MemoryLimit),
             Err(_) => Err(EvaluationError::panicked()),
         }
+    }
+
+    /// JSONata has an infinity until it is used, and what `$string` says of it is not what arithmetic says. The engine has
+    /// none: it fails where an infinity would come to be.
+    fn told(&self, error: &jlens_core::Error) -> EvaluationError {
+        let stringified =
+            error.position().is_some_and(|position| self.analysis.stringified.contains(&position));
+        if error.code() == "D1001" && stringified {
+            return EvaluationError::new(&jlens_core::Error::new("D3001"));
+        }
+        EvaluationError::new(error)
     }
 
     /// Tells a function from undefined, which the engine's result does not.

@@ -29,6 +29,45 @@ fn paths_find_what_jayway_finds() {
     }
 }
 
+/// Runs what Jayway answered where `PASSO_JAYWAY_GOLDEN` names it: a path, `D`, `I` or `?`, and the result or `!Exception: message`
+/// on each line, the document first. Of a failure the exception counts, and the beginning of its message.
+#[test]
+fn recorded_answers_of_jayway_are_ours() {
+    let Some(file) = std::env::var_os("PASSO_JAYWAY_GOLDEN") else {
+        return;
+    };
+    let text = std::fs::read_to_string(file).unwrap();
+    let rows = text.lines().filter_map(|line| {
+        let (path, rest) = line.split_once('\t')?;
+        Some((path, rest.split_once('\t')?))
+    });
+    let rows: Vec<_> = rows.collect();
+    let document: Value = serde_json::from_str(rows[0].1.1).unwrap();
+    let (mut failed, mut refused) = (Vec::new(), Vec::new());
+    for (text, (definite, expected)) in &rows {
+        let told = |error: &PathError| format!("!{}: {error}", error.exception());
+        let (found, kind) = match JsonPath::parse(text) {
+            Err(error) => (told(&error), "?"),
+            Ok(path) => {
+                refused.extend(path.restriction().map(|_| *text));
+                let kind = if path.is_definite() { "D" } else { "I" };
+                (path.evaluate(&document).map_or_else(|error| told(&error), |found| found.into_value().to_string()), kind)
+            }
+        };
+        let same = match expected.strip_prefix('!') {
+            Some(message) => found.get(1..).is_some_and(|found| {
+                let beginning: String = message.chars().take(60).collect();
+                found.starts_with(&beginning)
+            }),
+            None => serde_json::from_str::<Value>(expected).ok() == serde_json::from_str::<Value>(&found).ok(),
+        };
+        if !same || kind != *definite {
+            failed.push(format!("{text}: {kind} {found}, not {definite} {expected}"));
+        }
+    }
+    assert!(failed.is_empty(), "{} of {}; refused at creation: {refused:?}\n{}", failed.len(), rows.len(), failed.join("\n"));
+}
+
 #[test]
 fn reference_paths_are_single_names_and_indexes() {
     for text in ["$", "$.a", "$['a b'].c[0]", "$.a.['b']"] {

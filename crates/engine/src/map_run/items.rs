@@ -27,6 +27,8 @@ pub(crate) struct MapState<'a> {
     pub map: &'a Map,
     pub at: Timestamp,
     pub entropy: SeededEntropy,
+    /// `Map.Item.Source`, once an item was looked at.
+    pub source: Option<Arc<str>>,
 }
 
 /// A child's input and how many items it takes.
@@ -54,7 +56,7 @@ impl<'a> MapState<'a> {
     ) -> MapState<'a> {
         let state = program.find(&start.state).unwrap_or_else(|| panic!("no state {}", start.state));
         let StateKind::Map(map) = &state.kind else { panic!("{} is no Map", start.state) };
-        MapState { program, start: Arc::clone(start), map, at, entropy }
+        MapState { program, start: Arc::clone(start), map, at, entropy, source: None }
     }
 
     fn look<R>(
@@ -68,7 +70,7 @@ impl<'a> MapState<'a> {
             None => start.context.value(),
             Some((index, value)) => {
                 let mut context = start.context.value().clone();
-                let source = if start.items.is_some() { "STATE_DATA" } else { "S3" };
+                let source = self.source.as_deref();
                 context["Map"] = json!({ "Item": { "Index": index, "Value": value, "Source": source } });
                 with_item = context;
                 &with_item
@@ -173,16 +175,35 @@ impl<'a> MapState<'a> {
             Some(batch_input) => json!({ "BatchInput": batch_input.value(), "Items": chosen }),
             None => json!({ "Items": chosen }),
         };
-        Ok(Batch { input: Payload::from_value(input), items: number })
+        // Items lie two levels deeper in a batch, and no input may nest deeper than others.
+        let text = input.to_string();
+        let input = Payload::parse(text).map_err(|error| Failure::new("States.Runtime", error.to_string()))?;
+        Ok(Batch { input, items: number })
     }
 
     fn selected(&mut self, index: u64, item: &Value) -> Result<Payload, Failure> {
         match &self.map.item_selector {
             None => Ok(Payload::from_value(item.clone())),
             Some(selector) => {
+                if self.source.is_none() {
+                    self.source = Some(self.source_of_items()?);
+                }
                 self.look(Some((index, item)), |view, entropy| template::evaluate(selector, view, entropy))
             }
         }
+    }
+
+    /// Where the items come from, as `Map.Item.Source` says it. AWS names the file of each item; here items of several files
+    /// have the manifest that names the files, or the bucket that is listed.
+    fn source_of_items(&mut self) -> Result<Arc<str>, Failure> {
+        let map = self.map;
+        let reader = map.item_reader.as_ref().filter(|_| self.start.items.is_none());
+        let Some(reader) = reader else { return Ok("STATE_DATA".into()) };
+        let arguments = self.template(reader.arguments.as_ref())?;
+        let text = |name: &str| arguments.as_ref().and_then(|arguments| arguments.value()[name].as_str());
+        let bucket = text("Bucket").unwrap_or_default();
+        let key = text("Key").map(|key| format!("/{key}")).unwrap_or_default();
+        Ok(format!("S3://{bucket}{key}").into())
     }
 
     /// Whether the children are Express.

@@ -2,7 +2,8 @@
 //!
 //! Invariant: at most a page of items ([`ITEMS_PER_PAGE`], about [`BYTES_PER_PAGE`]) and a few pieces of the object are held
 //! for a Map Run, whatever the object's size; reading on is refused when the object is another one than before. Parsing is
-//! pure ([`json`], [`csv`], [`format`]). Not here: Parquet and inventories that are not CSV; they are refused by name.
+//! pure ([`json`], [`csv`], [`format`], what lies below [`parquet`]). Not here: inventories that are not CSV; they are refused by
+//! name, as AWS reads no others.
 
 mod compression;
 mod csv;
@@ -12,9 +13,11 @@ mod json;
 mod listing;
 mod manifest;
 mod object;
+mod parquet;
 mod reader;
 #[cfg(test)]
 mod tests;
+mod text;
 mod writer;
 
 pub use reader::{ItemReaders, Page, Place};

@@ -35,7 +35,10 @@ impl Memory {
         };
         let range = request.headers().get("range").and_then(|range| range.to_str().ok()).unwrap_or_default();
         let (first, last) = range.trim_start_matches("bytes=").split_once('-').unwrap_or(("0", "0"));
-        let first: usize = first.parse().unwrap_or(0);
+        let (first, last) = match (first, last.parse::<usize>()) {
+            ("", Ok(length)) if !object.is_empty() => (object.len().saturating_sub(length), ""),
+            (first, _) => (first.parse().unwrap_or(0), last),
+        };
         let last: usize = last.parse().unwrap_or(usize::MAX);
         if first >= object.len() {
             return Ok(respond(StatusCode::RANGE_NOT_SATISFIABLE, &[], b""));
@@ -106,7 +109,7 @@ fn now<T>(future: impl Future<Output = T>) -> T {
 
 /// All items, or why there are none; `step`: how many are taken of a page before reading on. With `lost` every page is read
 /// by a reader that knows nothing of those before.
-fn items(objects: &[(&str, Vec<u8>)], reader: &Value, step: usize, lost: bool) -> Result<Vec<Value>, String> {
+pub(super) fn items(objects: &[(&str, Vec<u8>)], reader: &Value, step: usize, lost: bool) -> Result<Vec<Value>, String> {
     let objects = objects.iter().map(|(path, object)| ((*path).to_owned(), object.clone()));
     let memory: Arc<dyn Transport> = Arc::new(Memory(objects.collect()));
     let word = |text: &str| Arc::<str>::from(text);
@@ -138,7 +141,7 @@ fn items(objects: &[(&str, Vec<u8>)], reader: &Value, step: usize, lost: bool) -
 }
 
 #[track_caller]
-fn check(objects: &[(&str, Vec<u8>)], reader: &Value, expected: &Value) {
+pub(super) fn check(objects: &[(&str, Vec<u8>)], reader: &Value, expected: &Value) {
     for step in [1, 2, 7, usize::MAX] {
         for lost in [false, true] {
             let found = items(objects, reader, step, lost).map(Value::Array);
@@ -147,7 +150,7 @@ fn check(objects: &[(&str, Vec<u8>)], reader: &Value, expected: &Value) {
     }
 }
 
-fn reader(action: &str, arguments: Value, config: Value) -> Value {
+pub(super) fn reader(action: &str, arguments: Value, config: Value) -> Value {
     json!({ "Action": action, "Arguments": arguments, "ReaderConfig": config })
 }
 
