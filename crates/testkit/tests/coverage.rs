@@ -58,12 +58,7 @@ const STATES: [Fields; 8] = [
         "InputPath OutputPath SecondsPath TimestampPath",
         "Output",
     ),
-    fields(
-        "Choice",
-        "Type Comment QueryLanguage Choices Default Assign",
-        "InputPath OutputPath",
-        "Output",
-    ),
+    fields("Choice", "Type Comment QueryLanguage Choices Default Assign", "InputPath OutputPath", "Output"),
     fields("Succeed", "Type Comment QueryLanguage", "InputPath OutputPath", "Output"),
     fields("Fail", "Type Comment QueryLanguage Error Cause", "ErrorPath CausePath", ""),
 ];
@@ -193,10 +188,14 @@ impl Shown {
         let language = machine["QueryLanguage"].as_str().unwrap_or("JSONPath");
         self.fields("StateMachine", language, Some(&machine));
         self.workflow(language, &machine);
-        for name in INTRINSICS.split_whitespace().filter(|name| definition.contains(&format!("States.{name}("))) {
+        for name in
+            INTRINSICS.split_whitespace().filter(|name| definition.contains(&format!("States.{name}(")))
+        {
             self.0.insert(format!("function States.{name}"));
         }
-        for name in JSONATA_FUNCTIONS.split_whitespace().filter(|name| definition.contains(&format!("${name}("))) {
+        for name in
+            JSONATA_FUNCTIONS.split_whitespace().filter(|name| definition.contains(&format!("${name}(")))
+        {
             self.0.insert(format!("function ${name}"));
         }
         for name in ERRORS.split_whitespace().filter(|name| text.contains(&format!("States.{name}"))) {
@@ -253,8 +252,14 @@ fn the_compiler_has_the_fields_of_the_table_and_no_others() {
     for table in &STATES {
         for (language, own) in LANGUAGES.into_iter().zip([table.jsonpath, table.jsonata]) {
             for field in &all {
-                let has = table.both.split_whitespace().chain(own.split_whitespace()).any(|name| name == *field);
-                assert_eq!(is_known(table.of, field, language), has, "{field} of a {} in {language}", table.of);
+                let has =
+                    table.both.split_whitespace().chain(own.split_whitespace()).any(|name| name == *field);
+                assert_eq!(
+                    is_known(table.of, field, language),
+                    has,
+                    "{field} of a {} in {language}",
+                    table.of
+                );
             }
         }
     }

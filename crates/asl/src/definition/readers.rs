@@ -106,8 +106,7 @@ impl Compiler<'_> {
                 );
             }
             (Some("ATHENA_DATA"), None | Some("JSON" | "MANIFEST")) => {
-                let message =
-                    "ManifestType 'ATHENA_DATA' requires one of the following InputTypes: [CSV, JSONL, PARQUET]";
+                let message = "ManifestType 'ATHENA_DATA' requires one of the following InputTypes: [CSV, JSONL, PARQUET]";
                 refuse("ManifestType", message.to_owned());
             }
             _ => {}

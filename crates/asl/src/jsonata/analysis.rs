@@ -91,14 +91,7 @@ impl Analysis {
                 self.visit(lhs, repeated);
                 self.visit(rhs, repeated);
             }
-            NodeKind::Apply { lhs, rhs } => {
-                if matches!(&rhs.kind, NodeKind::Variable { name } if name == "string") {
-                    self.note_stringified(lhs);
-                }
-                self.visit(lhs, repeated);
-                self.visit(rhs, repeated);
-            }
-            NodeKind::Fallback { lhs, rhs, .. } => {
+            NodeKind::Fallback { lhs, rhs, .. } | NodeKind::Apply { lhs, rhs } => {
                 self.visit(lhs, repeated);
                 self.visit(rhs, repeated);
             }
@@ -165,6 +158,11 @@ impl Analysis {
     }
 
     fn visit_attributes(&mut self, node: &Node) {
+        if let NodeKind::Apply { lhs, rhs } = &node.kind
+            && matches!(&rhs.kind, NodeKind::Variable { name } if name == "string")
+        {
+            self.note_stringified(lhs);
+        }
         for stage in node.attrs.stages.iter().chain(&node.attrs.predicate) {
             if let Stage::Filter { expr, .. } = stage {
                 self.visit(expr, true);

@@ -51,7 +51,11 @@ fn recorded_answers_of_jayway_are_ours() {
             Ok(path) => {
                 refused.extend(path.restriction().map(|_| *text));
                 let kind = if path.is_definite() { "D" } else { "I" };
-                (path.evaluate(&document).map_or_else(|error| told(&error), |found| found.into_value().to_string()), kind)
+                (
+                    path.evaluate(&document)
+                        .map_or_else(|error| told(&error), |found| found.into_value().to_string()),
+                    kind,
+                )
             }
         };
         let same = match expected.strip_prefix('!') {
@@ -59,13 +63,21 @@ fn recorded_answers_of_jayway_are_ours() {
                 let beginning: String = message.chars().take(60).collect();
                 found.starts_with(&beginning)
             }),
-            None => serde_json::from_str::<Value>(expected).ok() == serde_json::from_str::<Value>(&found).ok(),
+            None => {
+                serde_json::from_str::<Value>(expected).ok() == serde_json::from_str::<Value>(&found).ok()
+            }
         };
         if !same || kind != *definite {
             failed.push(format!("{text}: {kind} {found}, not {definite} {expected}"));
         }
     }
-    assert!(failed.is_empty(), "{} of {}; refused at creation: {refused:?}\n{}", failed.len(), rows.len(), failed.join("\n"));
+    assert!(
+        failed.is_empty(),
+        "{} of {}; refused at creation: {refused:?}\n{}",
+        failed.len(),
+        rows.len(),
+        failed.join("\n")
+    );
 }
 
 #[test]

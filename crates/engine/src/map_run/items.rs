@@ -177,7 +177,8 @@ impl<'a> MapState<'a> {
         };
         // Items lie two levels deeper in a batch, and no input may nest deeper than others.
         let text = input.to_string();
-        let input = Payload::parse(text).map_err(|error| Failure::new("States.Runtime", error.to_string()))?;
+        let input =
+            Payload::parse(text).map_err(|error| Failure::new("States.Runtime", error.to_string()))?;
         Ok(Batch { input, items: number })
     }
 

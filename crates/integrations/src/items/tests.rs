@@ -109,7 +109,12 @@ fn now<T>(future: impl Future<Output = T>) -> T {
 
 /// All items, or why there are none; `step`: how many are taken of a page before reading on. With `lost` every page is read
 /// by a reader that knows nothing of those before.
-pub(super) fn items(objects: &[(&str, Vec<u8>)], reader: &Value, step: usize, lost: bool) -> Result<Vec<Value>, String> {
+pub(super) fn items(
+    objects: &[(&str, Vec<u8>)],
+    reader: &Value,
+    step: usize,
+    lost: bool,
+) -> Result<Vec<Value>, String> {
     let objects = objects.iter().map(|(path, object)| ((*path).to_owned(), object.clone()));
     let memory: Arc<dyn Transport> = Arc::new(Memory(objects.collect()));
     let word = |text: &str| Arc::<str>::from(text);

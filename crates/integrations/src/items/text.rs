@@ -128,7 +128,8 @@ impl Text {
             self.fetched_all = true;
         } else {
             self.fetched += ranged.body.len() as u64;
-            self.fetched_all = ranged.body.is_empty() || ranged.total.is_some_and(|total| self.fetched >= total);
+            self.fetched_all =
+                ranged.body.is_empty() || ranged.total.is_some_and(|total| self.fetched >= total);
         }
         Ok(ranged.body)
     }

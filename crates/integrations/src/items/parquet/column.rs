@@ -204,7 +204,11 @@ impl Column {
         })
     }
 
-    async fn header(&mut self, source: &mut Source, bucket: Bucket<'_>) -> Result<(PageHeader, usize), String> {
+    async fn header(
+        &mut self,
+        source: &mut Source,
+        bucket: Bucket<'_>,
+    ) -> Result<(PageHeader, usize), String> {
         loop {
             match page_header(&self.fetched) {
                 Err(Broken::Short) if self.next < self.end && self.fetched.len() < HEADER_BYTES_MAX => {

@@ -31,9 +31,15 @@ pub(super) struct Hybrid {
 
 #[derive(Debug)]
 enum Run {
-    Equal { value: u64, left: u64 },
+    Equal {
+        value: u64,
+        left: u64,
+    },
     /// Position in bits.
-    Packed { bit: u64, left: u64 },
+    Packed {
+        bit: u64,
+        left: u64,
+    },
 }
 
 impl Hybrid {
@@ -78,7 +84,10 @@ impl Hybrid {
             let left = length.checked_mul(8).ok_or(Broken::Short)?;
             self.run = Run::Packed { bit: self.at as u64 * 8, left };
             // The last run may be cut off where its values end.
-            self.at = usize::try_from(bytes).ok().and_then(|bytes| self.at.checked_add(bytes)).ok_or(Broken::Short)?;
+            self.at = usize::try_from(bytes)
+                .ok()
+                .and_then(|bytes| self.at.checked_add(bytes))
+                .ok_or(Broken::Short)?;
         }
         Ok(())
     }
@@ -135,7 +144,20 @@ impl Delta {
             return Err(Broken::Wrong("a block of differences has a bad length"));
         }
         let miniblock = miniblocks;
-        Ok(Delta { bytes, at, block, miniblocks, left, last: first, first: true, least: 0, widths: 0, miniblock, bit: 0, in_miniblock: 0 })
+        Ok(Delta {
+            bytes,
+            at,
+            block,
+            miniblocks,
+            left,
+            last: first,
+            first: true,
+            least: 0,
+            widths: 0,
+            miniblock,
+            bit: 0,
+            in_miniblock: 0,
+        })
     }
 
     pub fn next(&mut self) -> Result<i64, Broken> {
@@ -237,8 +259,12 @@ impl Dictionary {
         let index = usize::try_from(index).map_err(|_| Broken::Short)?;
         let mut at = match width(self.physical) {
             Some(width) => index.checked_mul(width).ok_or(Broken::Short)?,
-            None if self.physical == Physical::Boolean => return Err(Broken::Wrong("booleans have a dictionary")),
-            None => *self.starts.get(index).ok_or(Broken::Wrong("a value is not in the dictionary"))? as usize,
+            None if self.physical == Physical::Boolean => {
+                return Err(Broken::Wrong("booleans have a dictionary"));
+            }
+            None => {
+                *self.starts.get(index).ok_or(Broken::Wrong("a value is not in the dictionary"))? as usize
+            }
         };
         plain(&self.bytes, &mut at, self.physical)
     }
@@ -286,17 +312,37 @@ fn fixed(bytes: &Bytes, physical: Physical) -> Raw {
 /// The values of a page.
 #[derive(Debug)]
 pub(super) enum Values {
-    Plain { bytes: Bytes, at: usize },
-    Bits { bytes: Bytes, bit: u64 },
+    Plain {
+        bytes: Bytes,
+        at: usize,
+    },
+    Bits {
+        bytes: Bytes,
+        bit: u64,
+    },
     Runs(Hybrid),
     Numbers(Hybrid),
     Differences(Delta),
     /// Lengths, then the bytes of all.
-    Lengths { lengths: Delta, bytes: Bytes, at: usize },
+    Lengths {
+        lengths: Delta,
+        bytes: Bytes,
+        at: usize,
+    },
     /// Each shares its beginning with the one before.
-    Prefixes { prefixes: Delta, lengths: Delta, bytes: Bytes, at: usize, last: Vec<u8> },
+    Prefixes {
+        prefixes: Delta,
+        lengths: Delta,
+        bytes: Bytes,
+        at: usize,
+        last: Vec<u8>,
+    },
     /// The first bytes of all, then the second ones, and so on.
-    Split { bytes: Bytes, at: usize, width: usize },
+    Split {
+        bytes: Bytes,
+        at: usize,
+        width: usize,
+    },
 }
 
 impl Values {

@@ -186,7 +186,9 @@ pub(super) fn page_header(bytes: &[u8]) -> Result<(PageHeader, usize), Broken> {
                 match field {
                     1 => header.values = size(reader.number(kind)?)?,
                     2 => header.encoding = reader.number(kind)?,
-                    3 | 4 if id == 5 => header.levels_are_packed |= reader.number(kind)? == super::encoding::BIT_PACKED,
+                    3 | 4 if id == 5 => {
+                        header.levels_are_packed |= reader.number(kind)? == super::encoding::BIT_PACKED
+                    }
                     _ => reader.skip(kind)?,
                 }
                 Ok(())

@@ -65,17 +65,23 @@ impl Source {
         if start >= end {
             return Ok(Bytes::new());
         }
-        let incomplete = || "The Parquet file is not complete: its metadata names bytes behind its end.".to_owned();
+        let incomplete =
+            || "The Parquet file is not complete: its metadata names bytes behind its end.".to_owned();
         if self.whole.is_none() {
             let range = format!("bytes={start}-{}", end - 1);
             let ranged = self.ranges.get(bucket, &range).await?.ok_or_else(incomplete)?;
             if !ranged.is_whole {
-                return if ranged.body.len() as u64 == end - start { Ok(ranged.body) } else { Err(incomplete()) };
+                return if ranged.body.len() as u64 == end - start {
+                    Ok(ranged.body)
+                } else {
+                    Err(incomplete())
+                };
             }
             self.whole = Some(ranged.body);
         }
         let whole = self.whole.as_ref().ok_or_else(incomplete)?;
-        let (start, end) = (usize::try_from(start).unwrap_or(usize::MAX), usize::try_from(end).unwrap_or(usize::MAX));
+        let (start, end) =
+            (usize::try_from(start).unwrap_or(usize::MAX), usize::try_from(end).unwrap_or(usize::MAX));
         if end > whole.len() { Err(incomplete()) } else { Ok(whole.slice(start..end)) }
     }
 }
@@ -136,8 +142,9 @@ impl Parquet {
                 }
                 let piece = PIECES_BYTES / group.chunks.len().max(1) as u64;
                 let leaves = footer.schema.leaves.iter().zip(&group.chunks);
-                self.columns =
-                    leaves.map(|(leaf, chunk)| Column::new(*leaf, *chunk, piece)).collect::<Result<_, _>>()?;
+                self.columns = leaves
+                    .map(|(leaf, chunk)| Column::new(*leaf, *chunk, piece))
+                    .collect::<Result<_, _>>()?;
             }
             self.read_record(bucket).await?;
             self.read += 1;

@@ -46,7 +46,9 @@ fn content(field: &Field, columns: &mut [Column]) -> Result<Value, Broken> {
         Content::Group(fields) => members(fields, columns),
         Content::List(repeated) => {
             let element = |field: &Field, columns: &mut [Column]| match &field.content {
-                Content::Group(fields) => fields.first().map_or(Ok(Value::Null), |field| value(field, columns)),
+                Content::Group(fields) => {
+                    fields.first().map_or(Ok(Value::Null), |field| value(field, columns))
+                }
                 Content::Leaf | Content::List(_) | Content::Map(_) => content(field, columns),
             };
             Ok(Value::Array(elements(repeated, columns, element)?))

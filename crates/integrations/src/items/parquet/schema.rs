@@ -66,11 +66,17 @@ pub(super) enum Meaning {
     Plain,
     Text,
     Unsigned,
-    Decimal { scale: u32 },
+    Decimal {
+        scale: u32,
+    },
     Date,
     /// Of so many units a second.
-    Time { units: i64 },
-    Timestamp { units: i64 },
+    Time {
+        units: i64,
+    },
+    Timestamp {
+        units: i64,
+    },
     Uuid,
     Float16,
 }

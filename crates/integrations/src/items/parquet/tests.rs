@@ -1,11 +1,11 @@
 //! Files that another writer (PyArrow) made: `flat` holds every type, written in every encoding and codec; `nested` lists, groups and
 //! maps within each other, in pages of a few bytes so that rows span pages.
 
+use super::encoding::Raw;
 use super::footer::Footer;
 use super::schema::Physical;
-use super::value;
-use super::encoding::Raw;
 use super::schema::{Leaf, Meaning};
+use super::value;
 use crate::items::tests::{check, items, reader};
 use serde_json::{Value, json};
 
@@ -128,7 +128,11 @@ fn values_become_what_json_has_for_them() {
         (Raw::Integer(-1), leaf(Physical::Int32, Meaning::Unsigned), json!(u32::MAX)),
         (Raw::Integer(-1), leaf(Physical::Int64, Meaning::Timestamp { units: 1_000_000_000 }), json!(-1)),
         (Raw::Integer(i64::MAX), leaf(Physical::Int64, Meaning::Date), json!("9223372036854775807")),
-        (bytes(&[1; 16]), leaf(Physical::Fixed(16), Meaning::Uuid), json!("01010101-0101-0101-0101-010101010101")),
+        (
+            bytes(&[1; 16]),
+            leaf(Physical::Fixed(16), Meaning::Uuid),
+            json!("01010101-0101-0101-0101-010101010101"),
+        ),
     ];
     for (raw, leaf, expected) in cases {
         assert_eq!(value::json(raw, leaf), expected, "{leaf:?}");

@@ -24,7 +24,9 @@ pub(super) fn json(raw: Raw, leaf: Leaf) -> Value {
         (Raw::Double(value), _) => double(value),
         (Raw::Integer(value), meaning) => integer(value, meaning, leaf.physical),
         (Raw::Bytes(bytes), _) if leaf.physical == Physical::Int96 => int96(&bytes).into(),
-        (Raw::Bytes(bytes), Meaning::Decimal { scale }) if bytes.len() <= DECIMAL_BYTES_MAX => decimal(&bytes, scale),
+        (Raw::Bytes(bytes), Meaning::Decimal { scale }) if bytes.len() <= DECIMAL_BYTES_MAX => {
+            decimal(&bytes, scale)
+        }
         (Raw::Bytes(bytes), Meaning::Uuid) => uuid::Uuid::from_slice(&bytes)
             .map_or_else(|_| STANDARD.encode(&bytes), |uuid| uuid.to_string())
             .into(),
@@ -59,7 +61,13 @@ fn float(value: f32) -> Value {
 fn double(value: f64) -> Value {
     Number::from_f64(value).map_or_else(
         || {
-            let text = if value.is_nan() { "NaN" } else if value > 0.0 { "Infinity" } else { "-Infinity" };
+            let text = if value.is_nan() {
+                "NaN"
+            } else if value > 0.0 {
+                "Infinity"
+            } else {
+                "-Infinity"
+            };
             text.into()
         },
         Value::Number,
@@ -118,7 +126,12 @@ fn decimal(bytes: &[u8], scale: u32) -> Value {
 
 fn int96(bytes: &[u8]) -> i64 {
     let number = |from: usize, to: usize| {
-        bytes.get(from..to).unwrap_or_default().iter().rev().fold(0_u64, |number, byte| number << 8 | u64::from(*byte))
+        bytes
+            .get(from..to)
+            .unwrap_or_default()
+            .iter()
+            .rev()
+            .fold(0_u64, |number, byte| number << 8 | u64::from(*byte))
     };
     let (nanoseconds, day) = (number(0, 8) as i64, i64::from(number(8, 12) as u32));
     (day - JULIAN_1970) * 86_400_000 + nanoseconds.div_euclid(1_000_000)
