@@ -140,6 +140,7 @@ fn fuzz(target: Target, arguments: &Arguments, root: &Path) -> Result<(), Failur
         session.endings.len(),
     );
     let (took, text) = &session.slowest;
+    let text: String = text.chars().take(200).collect();
     println!("  {} slow, the slowest {} ms: {text:?}", session.slow, took.as_millis());
     let _ = std::fs::remove_file(&last);
     if arguments.keep {

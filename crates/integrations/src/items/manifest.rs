@@ -63,7 +63,7 @@ fn inventory(text: &str, config: &Value) -> Result<Manifest, String> {
     let manifest: Value =
         serde_json::from_str(text).map_err(|error| format!("The manifest is not valid JSON: {error}"))?;
     if let Some(format) = manifest["fileFormat"].as_str().filter(|format| *format != "CSV") {
-        return Err(format!("The manifest's files are {format}; only CSV is supported by this server."));
+        return Err(format!("The manifest's files are {format}; only CSV is read."));
     }
     let bucket = manifest["destinationBucket"].as_str().unwrap_or_default();
     let bucket = bucket.rsplit(":::").next().unwrap_or_default();
