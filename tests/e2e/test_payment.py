@@ -9,7 +9,7 @@ import urllib.request
 import pytest
 
 from deadline import eventually
-from passo import REGION, ROOT
+from passo import REGION, ROOT, network
 
 PAYMENT = ROOT / "examples" / "payment"
 EXPECTED = json.loads((PAYMENT / "inputs" / "expected.json").read_text())
@@ -33,7 +33,7 @@ def provider():
 def server(world, provider):
     """A server with the stack, where HTTP on this machine is allowed. Nobody's patience ends by accident."""
     (world.folder / "passo.toml").write_text('[http]\nplain = "loopback"\n')
-    server = world.serve("--config", world.folder / "passo.toml", "--iam", "on")
+    server = world.serve("--config", world.folder / "passo.toml", "--iam", "on", env=network())
     deploy(world, server, provider, 3600)
     return server
 
@@ -66,7 +66,7 @@ def authorizations(provider):
 
 
 def test_one_command_runs_it_to_its_end(world):
-    done = world.run(PAYMENT, timeout=240)
+    done = world.run(PAYMENT, env=network(), timeout=240)
     assert done.returncode == 0, done.stderr
     assert done.result["status"] == "SUCCEEDED"
     assert done.result["output"] == {"orderId": "P-1001", "status": "CAPTURED", "approvedBy": "limit"}

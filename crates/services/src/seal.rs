@@ -95,8 +95,8 @@ mod tests {
     #[test]
     fn a_secret_opens_for_its_owner_with_the_key_of_its_directory_alone() {
         let directory = tempfile::tempdir().expect("directory");
-        let sealed = Sealer::open(directory.path()).and_then(|sealer| Ok(sealer.seal("me", b"hush")));
-        let sealed = sealed.expect("key").expect("sealed");
+        let sealer = Sealer::open(directory.path()).expect("key");
+        let sealed = sealer.seal("me", b"hush").expect("sealed");
         assert!(!sealed.windows(4).any(|bytes| bytes == b"hush"));
         let again = Sealer::open(directory.path()).expect("key");
         assert_eq!(again.unseal("me", &sealed).expect("opened"), b"hush");

@@ -34,7 +34,7 @@ fn missing() -> ServiceError {
 }
 
 fn find(call: &Call<'_>) -> Result<Mapping, ServiceError> {
-    let mappings = call.inner.catalog.database.read(|connection| all(connection))?;
+    let mappings = call.inner.catalog.database.read(all)?;
     let (account, region) = (&call.context.account, &call.context.region);
     let mine = |mapping: &Mapping| &mapping.key.account == account && &mapping.key.region == region;
     let found = mappings.into_iter().find(|mapping| mapping.uuid == call.route.item && mine(mapping));
@@ -65,7 +65,7 @@ pub(in crate::lambda) async fn create(call: &Call<'_>) -> Result<ServiceResponse
     set(call, &mut mapping, input)?;
     check(call, &mapping).await?;
     let _changing = call.inner.sources.changing.lock().await;
-    let others = call.inner.catalog.database.read(|connection| all(connection))?;
+    let others = call.inner.catalog.database.read(all)?;
     let same = |other: &&Mapping| {
         other.queue_arn == mapping.queue_arn && other.function_arn() == mapping.function_arn()
     };
@@ -111,7 +111,7 @@ pub(in crate::lambda) fn get(call: &Call<'_>) -> Result<ServiceResponse, Service
 }
 
 pub(in crate::lambda) fn list(call: &Call<'_>) -> Result<ServiceResponse, ServiceError> {
-    let mut mappings = call.inner.catalog.database.read(|connection| all(connection))?;
+    let mut mappings = call.inner.catalog.database.read(all)?;
     let (account, region) = (&call.context.account, &call.context.region);
     mappings.retain(|mapping| &mapping.key.account == account && &mapping.key.region == region);
     if let Some(name) = call.request.query("FunctionName") {

@@ -112,7 +112,7 @@ impl Sources {
 
 /// Starts the pollers of what is on disk.
 pub(super) fn start(inner: &Arc<Inner>) {
-    match inner.catalog.database.read(|connection| all(connection)) {
+    match inner.catalog.database.read(all) {
         Ok(mappings) => mappings.iter().for_each(|mapping| inner.sources.tell(inner, mapping)),
         Err(error) => tracing::error!(%error, "event source mappings could not be read"),
     }
