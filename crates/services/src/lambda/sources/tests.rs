@@ -88,6 +88,8 @@ async fn what_is_handled_is_deleted_and_what_fails_comes_again_and_ends_with_the
     }
     until(&fixture, "work", "0", "1").await;
     fixture.advance_seconds(61);
+    // A poll that waits looks again when something is sent; of itself it would only after its twenty seconds.
+    send(&fixture, "other").await;
     until(&fixture, "dead", "1", "0").await;
     until(&fixture, "work", "0", "0").await;
     fixture.services.shutdown().await;
