@@ -17,6 +17,9 @@ use super::timers::{Alarm, Due, Timers};
 /// How long after a look in vain an execution is looked at again.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
+/// Places for so many residents are kept when they are gone.
+const PLACES_KEPT: usize = 256;
+
 /// One execution in memory.
 #[derive(Debug)]
 pub(super) struct Resident {
@@ -161,6 +164,11 @@ impl Residents {
     pub(super) fn remove(&mut self, timers: &mut Timers, key: &str) {
         if let Some(mut resident) = self.by_arn.remove(key) {
             resident.disarm(timers);
+        }
+        // After many have come and gone their places must not stay taken: a resident is near a kilobyte.
+        if self.by_arn.capacity() > PLACES_KEPT && self.by_arn.len() < self.by_arn.capacity() / 4 {
+            self.by_arn.shrink_to(PLACES_KEPT.max(self.by_arn.len() * 2));
+            self.idle.shrink_to(PLACES_KEPT.max(self.idle.len() * 2));
         }
     }
 
