@@ -189,7 +189,7 @@ fn evaluate_within(
     budget: &mut Budget,
 ) -> Result<Payload, TemplateError> {
     match shared(template, view) {
-        Some(payload) => Ok(payload.clone()),
+        Some(payload) => Ok(payload),
         None => make(template, view, entropy, budget),
     }
 }
@@ -204,9 +204,9 @@ fn member(
     match shared(template, view) {
         Some(payload) => {
             if template.is_expression() {
-                budget.charge(payload)?;
+                budget.charge(&payload)?;
             }
-            Ok(payload.clone())
+            Ok(payload)
         }
         None => make(template, view, entropy, budget),
     }
@@ -235,9 +235,9 @@ fn make(
 }
 
 /// What a template names, where that is a payload of its own.
-fn shared<'a>(template: &'a Template, view: &View<'a>) -> Option<&'a Payload> {
+fn shared(template: &Template, view: &View<'_>) -> Option<Payload> {
     match template {
-        Template::Literal(payload) => Some(payload),
+        Template::Literal(payload) => Some(payload.clone()),
         Template::Path { expression, .. } => expression.shared(&view.scope()),
         Template::Jsonata { expression, .. } => expression.shared(&view.jsonata()),
         Template::Object(_) | Template::Array(_) => None,
@@ -363,7 +363,7 @@ pub fn select(
         PathSelector::Path(expression) => {
             let view = view.with_input(payload);
             if let Some(payload) = expression.shared(&view.scope()) {
-                return Ok(payload.clone());
+                return Ok(payload);
             }
             let selected = path(expression, field, expression.text(), &view, entropy)?;
             Budget::new().charge_value(&selected)?;

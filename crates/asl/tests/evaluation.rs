@@ -136,6 +136,21 @@ fn nothing_becomes_deeper_than_a_payload_may_be() {
 }
 
 #[test]
+fn only_what_is_passed_on_whole_keeps_the_text_it_came_with() {
+    let raw = Payload::parse("{ \"a\": 2.50 }").unwrap();
+    let variables = BTreeMap::from([("raw".to_owned(), raw.clone())]);
+    let view = View::new(&raw, &Value::Null, &variables, Timestamp::default());
+    let text = |expression: &str| {
+        let template = asl::intrinsic::PathOrIntrinsic::parse(expression).unwrap();
+        template.shared(&view.scope()).map(|payload| payload.text().to_owned())
+    };
+    assert_eq!(text("$").as_deref(), Some("{ \"a\": 2.50 }"));
+    assert_eq!(text("$raw").as_deref(), Some("{\"a\":2.5}"));
+    assert_eq!(text("$raw.a").as_deref(), Some("2.5"));
+    assert_eq!(text("$raw.b"), None);
+}
+
+#[test]
 fn a_missing_path_names_field_and_input() {
     let error = World::new(json!({"a": 1})).parameters(json!({"value.$": "$.x"})).unwrap_err();
     assert_eq!(error.error, "States.Runtime");

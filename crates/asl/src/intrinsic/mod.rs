@@ -151,8 +151,8 @@ impl PathOrIntrinsic {
         }
     }
 
-    /// The value, if it is a payload of its own, which can be shared.
-    pub fn shared<'a>(&self, scope: &Scope<'a>) -> Option<&'a Payload> {
+    /// The value, if it is a payload of its own, which is shared.
+    pub fn shared(&self, scope: &Scope<'_>) -> Option<Payload> {
         self.as_path()?.shared(scope)
     }
 

@@ -1,8 +1,8 @@
 //! Runs a compiled expression.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 
 use jlens_core::reads::Read;
 use jlens_core::{Bindings, Options};
@@ -16,10 +16,13 @@ use crate::payload::{Document, Payload};
 const STATES_MEMBERS: [&str; 4] = ["input", "result", "errorOutput", "context"];
 
 impl Expression {
-    /// The value, if the expression only names it and it is a payload of its own, which can be shared.
-    pub fn shared<'a>(&self, scope: &JsonataScope<'a>) -> Option<&'a Payload> {
+    /// The value, if the expression only names it and it is a payload of its own, which is shared. Members of `$states` keep
+    /// the text they came with.
+    pub fn shared(&self, scope: &JsonataScope<'_>) -> Option<Payload> {
+        let is_variable = self.0.analysis.plain_path().is_some_and(|(variable, _)| variable != "states");
         match self.0.plain_path(scope)?? {
-            Document::Payload(payload) => Some(payload),
+            Document::Payload(payload) if is_variable => Some(payload.compact()),
+            Document::Payload(payload) => Some(payload.clone()),
             Document::Value(_) => None,
         }
     }
@@ -181,13 +184,31 @@ fn states(scope: &JsonataScope<'_>, read: &Read) -> Value {
 
 /// What is read of a document, without making the rest of it into a value.
 fn cut(read: &Read, document: Document<'_>) -> Value {
-    let Document::Payload(payload) = document else { return read.cut(document.value()) };
-    let (Some(fields), Some(members)) = (read.fields(), payload.members_at_hand()) else {
-        return read.cut(payload.value());
-    };
-    let cut = |(name, member): (&Arc<str>, &Payload)| {
-        let read = fields.get(&**name)?;
-        Some((name.to_string(), cut(read, Document::Payload(member))))
-    };
-    Value::Object(members.iter().filter_map(cut).collect())
+    let Some(fields) = read.fields() else { return document.value().clone() };
+    if let Document::Payload(payload) = document
+        && let Some(members) = payload.members_at_hand()
+    {
+        let members = members.iter().map(|(name, member)| (&**name, Document::Payload(member)));
+        return cut_object(fields, members);
+    }
+    match document.value() {
+        Value::Object(object) => {
+            cut_object(fields, object.iter().map(|(name, value)| (name.as_str(), Document::Value(value))))
+        }
+        Value::Array(items) => items.iter().map(|item| cut(read, Document::Value(item))).collect(),
+        scalar => scalar.clone(),
+    }
+}
+
+fn cut_object<'a>(
+    fields: &BTreeMap<String, Read>,
+    members: impl ExactSizeIterator<Item = (&'a str, Document<'a>)>,
+) -> Value {
+    let mut kept = Map::with_capacity(fields.len().min(members.len()));
+    for (name, member) in members {
+        if let Some(read) = fields.get(name) {
+            kept.insert(name.to_owned(), cut(read, member));
+        }
+    }
+    Value::Object(kept)
 }

@@ -88,10 +88,11 @@ impl ScopePath {
         }
     }
 
-    /// What the path names, if that is a payload of its own, which can be shared.
-    pub fn shared<'a>(&self, scope: &Scope<'a>) -> Option<&'a Payload> {
+    /// What the path names, if that is a payload of its own, which is shared. The input whole keeps the text it came with.
+    pub fn shared(&self, scope: &Scope<'_>) -> Option<Payload> {
         match self.path.names()?.try_fold(self.root(scope)?, |document, name| document.member(name)?)? {
-            Document::Payload(payload) => Some(payload),
+            Document::Payload(payload) if self.is_whole_input() => Some(payload.clone()),
+            Document::Payload(payload) => Some(payload.compact()),
             Document::Value(_) => None,
         }
     }

@@ -38,7 +38,7 @@ impl Members {
     }
 
     /// Names and payloads, in order.
-    pub fn iter(&self) -> impl Iterator<Item = (&Arc<str>, &Payload)> {
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&Arc<str>, &Payload)> {
         self.0.iter()
     }
 
@@ -46,6 +46,25 @@ impl Members {
     pub(super) fn text_length(&self) -> usize {
         let members = self.0.iter().map(|(name, member)| key_length(name) + 1 + member.len()).sum::<usize>();
         members + self.0.len().saturating_sub(1) + 2
+    }
+
+    /// Writes the whole text. Members that are put together themselves keep no text of their own for it.
+    pub(super) fn write(&self, text: &mut String) {
+        let mut separator = '{';
+        for (name, member) in &self.0 {
+            text.push(separator);
+            push_key(text, name);
+            text.push(':');
+            match (member.0.text.get(), member.0.members.get()) {
+                (None, Some(Some(members))) => members.write(text),
+                _ => text.push_str(member.text()),
+            }
+            separator = ',';
+        }
+        if self.0.is_empty() {
+            text.push('{');
+        }
+        text.push('}');
     }
 
     fn split(object: Map<String, Value>) -> Members {
@@ -101,7 +120,7 @@ impl Payload {
     }
 
     /// The same JSON as values are written: itself, unless its text came from outside.
-    pub(super) fn compact(&self) -> Payload {
+    pub(crate) fn compact(&self) -> Payload {
         if !self.0.raw {
             return self.clone();
         }
@@ -136,23 +155,6 @@ fn extent_of(value: &Value) -> Extent {
 
 pub(super) fn to_value(members: &Members) -> Value {
     Value::Object(members.iter().map(|(name, member)| (name.to_string(), member.value().clone())).collect())
-}
-
-pub(super) fn write(members: &Members) -> String {
-    let mut text = String::with_capacity(members.text_length());
-    let mut separator = '{';
-    for (name, member) in members.iter() {
-        text.push(separator);
-        push_key(&mut text, name);
-        text.push(':');
-        text.push_str(member.text());
-        separator = ',';
-    }
-    if separator == '{' {
-        text.push('{');
-    }
-    text.push('}');
-    text
 }
 
 /// Whether JSON writes a key as it is, between quotes.

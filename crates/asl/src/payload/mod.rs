@@ -33,6 +33,8 @@ struct Inner {
     value: OnceLock<Box<Value>>,
     /// Of an object; `None` in it says that this is none.
     members: OnceLock<Option<Box<Members>>>,
+    /// Of the text, where that is strung together only when it is wanted.
+    length: OnceLock<usize>,
     extent: OnceLock<Extent>,
     /// The same as values are written, if the text came from outside.
     compact: OnceLock<Payload>,
@@ -82,7 +84,11 @@ impl Payload {
     /// The JSON text: as it was parsed, or compact if the payload was made from a value or of members.
     pub fn text(&self) -> &str {
         self.0.text.get_or_init(|| match (self.0.members.get(), self.0.value.get()) {
-            (Some(Some(members)), _) => members::write(members).into_boxed_str(),
+            (Some(Some(members)), _) => {
+                let mut text = String::with_capacity(self.len());
+                members.write(&mut text);
+                text.into_boxed_str()
+            }
             // Writing a `Value` to memory cannot fail. It is the text of its Display, at half the cost.
             (_, Some(value)) => serde_json::to_string(&**value).unwrap_or_default().into_boxed_str(),
             _ => "null".into(),
@@ -93,7 +99,7 @@ impl Payload {
     pub fn len(&self) -> usize {
         match (self.0.text.get(), self.0.members.get()) {
             (Some(text), _) => text.len(),
-            (None, Some(Some(members))) => members.text_length(),
+            (None, Some(Some(members))) => *self.0.length.get_or_init(|| members.text_length()),
             (None, _) => self.text().len(),
         }
     }

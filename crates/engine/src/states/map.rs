@@ -83,7 +83,7 @@ fn items_of<'a>(
         None => input.clone(),
         Some(Items::Path(path)) => turn.look(site, path, Sight::of(input), |view, entropy| {
             if let Some(payload) = path.shared(&view.scope()) {
-                return Ok(payload.clone());
+                return Ok(payload);
             }
             let found = template::path(path, "ItemsPath", path.text(), view, entropy)?;
             Ok(Payload::from_value(found.into_owned()))
