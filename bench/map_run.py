@@ -68,13 +68,13 @@ def definition(case):
                 "Parameters": {"Bucket": "input", "Key": "items.csv"}},
         "list": {"Resource": "arn:aws:states:::s3:listObjectsV2", "Parameters": {"Bucket": "input", "Prefix": "logs/"}},
     }[case.form]
-    bad = {"Variable": "$.n", "StringMatches": "*77"} if case.form == "csv" else {"Variable": "$.Key", "StringMatches": "*77"}
-    first = {"Type": "Choice", "Choices": [{**bad, "Next": "Bad"}], "Default": "Good"}
-    if case.batch:
-        first = {"Type": "Pass", "Result": {"ok": True}, "End": True}
-    states = {"Look": first, "Good": {"Type": "Pass", "End": True}, "Bad": {"Type": "Fail", "Error": "Bad"}}
-    if case.batch:
-        states = {"Look": first}
+    # One child of a hundred fails, of items as of batches: a batch is known by its first item.
+    item, digits = ("$.Items[0]", f"*77{'0' * (len(str(case.batch)) - 1)}") if case.batch else ("$", "*77")
+    bad = {"Variable": f"{item}.n" if case.form == "csv" else f"{item}.Key", "StringMatches": digits}
+    states = {
+        "Look": {"Type": "Choice", "Choices": [{**bad, "Next": "Bad"}], "Default": "Good"},
+        "Good": {"Type": "Pass", "Result": {"ok": True}, "End": True} if case.batch else {"Type": "Pass", "End": True},
+        "Bad": {"Type": "Fail", "Error": "Bad"}}
     each = {
         "Type": "Map", "End": True, "Label": "each", "ItemReader": reader, "ToleratedFailurePercentage": 5,
         "ItemProcessor": {"ProcessorConfig": {"Mode": "DISTRIBUTED", "ExecutionType": case.kind}, "StartAt": "Look",
@@ -121,6 +121,7 @@ class Case:
         [run] = states.list_map_runs(executionArn=execution)["mapRuns"]
         counts = states.describe_map_run(mapRunArn=run["mapRunArn"])["itemCounts"]
         assert counts["succeeded"] + counts["failed"] == counts["total"] == self.items, counts
+        assert counts["failed"] == self.items // 100, counts
         peak = server.memory("VmHWM")
         print(f"{str(self):60} {self.items / seconds:8.0f} items/s  {before >> 20:4} -> peak {peak >> 20:4} MiB  "
               f"journal {journal:8} B  store {server.size() >> 20:5} MiB  failed {counts['failed']}", flush=True)
@@ -136,6 +137,7 @@ def main():
     cases = [Case("csv", given.items, kind, concurrency) for kind in ("STANDARD", "EXPRESS") for concurrency in (100, 0)]
     cases += [Case("csv", given.items, kind, 20, 100) for kind in ("STANDARD", "EXPRESS")]
     cases += [Case("list", given.objects, kind, 100) for kind in ("STANDARD", "EXPRESS")]
+    cases += [Case("list", given.objects, kind, 20, 10) for kind in ("STANDARD", "EXPRESS")]
     within = True
     for case in (case for case in cases if given.only in str(case)):
         with tempfile.TemporaryDirectory() as folder:
