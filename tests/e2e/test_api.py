@@ -4,6 +4,7 @@ Raw answers are held against the model: no member that it does not know, none of
 missing. What cannot be reached is listed by name, with its reason.
 """
 
+import concurrent.futures
 import contextlib
 import io
 import json
@@ -11,7 +12,7 @@ import json
 import awscli.clidriver
 import botocore.session
 import pytest
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 
 from deadline import eventually
 from passo import ACCOUNT, REGION, World
@@ -38,16 +39,8 @@ UNREACHABLE = {
     ("CreateStateMachine", "StateMachineTypeNotSupported"): "what a type cannot do is in the definition: InvalidDefinition (recorded)",
     ("CreateStateMachineAlias", "InvalidArn"): "what is no version is a ValidationException (recorded)",
     ("CreateStateMachineAlias", "InvalidName"): "the model's pattern refuses it first, with a ValidationException",
-    ("CreateStateMachineAlias", "ServiceQuotaExceededException"): "100 aliases",
     ("CreateStateMachine", "InvalidTracingConfiguration"): "the model leaves nothing to be wrong in it",
     ("UpdateStateMachine", "InvalidTracingConfiguration"): "the model leaves nothing to be wrong in it",
-    ("CreateStateMachine", "StateMachineLimitExceeded"): "100,000 state machines",
-    ("CreateActivity", "ActivityLimitExceeded"): "100,000 activities",
-    ("GetActivityTask", "ActivityWorkerLimitExceeded"): "1,000 polls at once",
-    ("StartExecution", "ExecutionLimitExceeded"): "1,000,000 open executions",
-    ("RedriveExecution", "ExecutionLimitExceeded"): "1,000,000 open executions",
-    ("PublishStateMachineVersion", "ServiceQuotaExceededException"): "1,000 versions",
-    ("UpdateStateMachine", "ServiceQuotaExceededException"): "1,000 versions",
     ("CreateStateMachine", "ConflictException"): "a race",
     ("CreateStateMachineAlias", "ConflictException"): "a race; the same name with another routing is a conflict, below",
     ("UpdateStateMachine", "ConflictException"): "a race",
@@ -269,6 +262,10 @@ ERRORS = [
 @pytest.mark.xdist_group("api")
 @pytest.mark.parametrize("action, error, parameters", ERRORS, ids=[f"{action}-{error}" for action, error, _ in ERRORS])
 def test_a_modelled_error_is_answered(stage, action, error, parameters):
+    refused(stage, action, error, parameters)
+
+
+def refused(stage, action, error, parameters):
     method = next(name for name, found in stage.client.meta.method_to_api_mapping.items() if found == action)
     with pytest.raises(ClientError) as raised:
         getattr(stage.client, method)(**parameters(stage))
@@ -277,9 +274,102 @@ def test_a_modelled_error_is_answered(stage, action, error, parameters):
     assert answer["ResponseMetadata"]["HTTPStatusCode"] == 400 and answer["ResponseMetadata"]["RequestId"]
 
 
+def code_of(call, **parameters):
+    """The error's code, or nothing."""
+    try:
+        call(**parameters)
+    except ClientError as error:
+        return error.response["Error"]["Code"]
+    except BotoCoreError:
+        return None
+
+
+LIMITS = """[limits]
+state_machines = 2
+activities = 1
+open_executions = 1
+activity_workers = 1
+versions = 1
+aliases = 1
+"""
+
+
+class Narrow:
+    """A server whose quotas are all used up."""
+
+    def __init__(self, world):
+        file = world.folder / "passo.toml"
+        file.write_text(LIMITS)
+        self.server = world.serve("--iam", "off", "--config", str(file))
+        self.client = states = watch(self.server.client("stepfunctions", parameter_validation=False))
+        self.spare = states.create_state_machine(name="spare", definition=FAIL, roleArn=ROLE)["stateMachineArn"]
+        self.full = states.create_state_machine(name="full", definition=WAIT, roleArn=ROLE, publish=True)["stateMachineArn"]
+        self.version = self.full + ":1"
+        states.create_state_machine_alias(name="live", routingConfiguration=Stage.routing(self.version))
+        states.update_state_machine(stateMachineArn=self.full, roleArn=ROLE + "2")
+        self.activity = states.create_activity(name="activity")["activityArn"]
+        self.failed = states.start_execution(stateMachineArn=self.spare)["executionArn"]
+        self.server.ended(self.failed)
+        self.open = states.start_execution(stateMachineArn=self.full)["executionArn"]
+
+
+@pytest.fixture(scope="module")
+def narrow(tmp_path_factory):
+    world = World(tmp_path_factory.mktemp("narrow"))
+    yield Narrow(world)
+    world.close()
+
+
+LIMITED = [
+    ("CreateActivity", "ActivityLimitExceeded", lambda s: {"name": "another"}),
+    ("CreateStateMachine", "StateMachineLimitExceeded", lambda s: {"name": "another", "definition": PASS, "roleArn": ROLE}),
+    ("CreateStateMachineAlias", "ServiceQuotaExceededException", lambda s: {
+        "name": "another", "routingConfiguration": Stage.routing(s.version)}),
+    ("PublishStateMachineVersion", "ServiceQuotaExceededException", lambda s: {"stateMachineArn": s.full}),
+    ("RedriveExecution", "ExecutionLimitExceeded", lambda s: {"executionArn": s.failed}),
+    ("StartExecution", "ExecutionLimitExceeded", lambda s: {"stateMachineArn": s.spare}),
+    ("UpdateStateMachine", "ServiceQuotaExceededException", lambda s: {
+        "stateMachineArn": s.full, "definition": PASS, "publish": True}),
+]
+
+
+@pytest.mark.xdist_group("api")
+@pytest.mark.parametrize("action, error, parameters", LIMITED, ids=[f"{action}-{error}" for action, error, _ in LIMITED])
+def test_what_is_used_up_is_answered(narrow, action, error, parameters):
+    refused(narrow, action, error, parameters)
+
+
+@pytest.mark.xdist_group("api")
+def test_what_was_used_up_is_free_again_and_what_is_there_is_found_again(narrow):
+    states = narrow.client
+    # The same again is no second one.
+    states.create_activity(name="activity")
+    states.create_state_machine(name="spare", definition=FAIL, roleArn=ROLE)
+    # Also the next process counts what runs.
+    narrow.server.kill()
+    narrow.server.start()
+    refused_again = lambda: code_of(states.start_execution, stateMachineArn=narrow.spare) == "ExecutionLimitExceeded"  # noqa: E731
+    eventually(refused_again, what="the count of what runs")
+    states.stop_execution(executionArn=narrow.open)
+    narrow.server.ended(states.start_execution(stateMachineArn=narrow.spare)["executionArn"])
+
+
+def test_of_two_workers_one_is_too_many(world):
+    narrow = Narrow(world)
+
+    def poll():
+        return code_of(narrow.client.get_activity_task, activityArn=narrow.activity)
+
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        polls = [pool.submit(poll) for _ in range(2)]
+        done, waiting = concurrent.futures.wait(polls, timeout=60, return_when=concurrent.futures.FIRST_COMPLETED)
+        assert [poll.result() for poll in done] == ["ActivityWorkerLimitExceeded"]
+        narrow.server.kill()
+
+
 def test_every_modelled_error_is_either_tried_or_named_as_unreachable():
     modelled = {(name, error.name) for name in MODEL.operation_names for error in MODEL.operation_model(name).error_shapes}
-    tried = {(action, error) for action, error, _ in ERRORS}
+    tried = {(action, error) for action, error, _ in [*ERRORS, *LIMITED]} | {("GetActivityTask", "ActivityWorkerLimitExceeded")}
     assert modelled == tried | (set(UNREACHABLE) & modelled)
 
 

@@ -34,6 +34,8 @@ fn start(input: &Payload) -> Arc<Start> {
         map_run: None,
         region: "us-east-1".into(),
         account: "000000000000".into(),
+        test_case: None,
+        synchronous: false,
         limits: Limits::default(),
     })
 }

@@ -111,7 +111,7 @@ impl Execution {
             EventKind::ExecutionAborted { failure } => {
                 return self.stop(event.at, Finished::Aborted, failure);
             }
-            EventKind::ExecutionRedriven { count, deadline } => {
+            EventKind::ExecutionRedriven { count, deadline, .. } => {
                 self.finished = None;
                 self.ended_at = None;
                 self.redrive_count = *count;
@@ -182,6 +182,7 @@ impl Execution {
         let activity = task.label.family() == TaskFamily::Activity;
         // The delay before a retry is over; left in the index it would make the task owed twice.
         self.forget(event.frame);
+        let invocation = self.count_invocation(event.frame);
         let Some(visit) = self.frame_mut(event.frame).and_then(Frame::visit_mut) else { return };
         visit.work = Work::Task(Box::new(TaskWork {
             task: TaskId(event.seq),
@@ -198,8 +199,24 @@ impl Execution {
             started: false,
             handle: None,
             attempt: visit.retry_count(),
+            invocation,
         }));
         self.owed.push((event.seq, event.frame));
+    }
+
+    /// Number of a frame's call among those of its state. A test case has one sequence of responses a state and execution,
+    /// which retries, iterations and loops use up together, as in Step Functions Local.
+    fn count_invocation(&mut self, id: FrameId) -> u64 {
+        if self.start.as_ref().is_none_or(|start| start.test_case.is_none()) {
+            return 0;
+        }
+        let Some(name) = self.frame(id).and_then(Frame::visit).map(|visit| Arc::clone(&visit.name)) else {
+            return 0;
+        };
+        let next = self.invocations.entry(name).or_default();
+        let invocation = *next;
+        *next += 1;
+        invocation
     }
 
     fn started(&mut self, id: FrameId, at: Timestamp) {

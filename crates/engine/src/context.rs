@@ -74,7 +74,10 @@ impl Execution {
         execution.insert("StartTime".into(), time(self.started_at));
         execution.insert("Name".into(), (&*start.name).into());
         execution.insert("RoleArn".into(), (&*start.role_arn).into());
-        execution.insert("RedriveCount".into(), self.redrive_count.into());
+        // Recorded: the caller of StartSyncExecution cannot redrive, and its execution does not know how often.
+        if !start.synchronous {
+            execution.insert("RedriveCount".into(), self.redrive_count.into());
+        }
         if let Some(at) = self.redriven_at {
             execution.insert("RedriveTime".into(), time(at));
         }

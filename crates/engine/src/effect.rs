@@ -62,6 +62,9 @@ pub struct ScheduleTask {
     pub token: Option<Arc<str>>,
     /// 0 for the first try, then the number of the retry.
     pub attempt: u32,
+    /// How often the state called before in this execution, in whatever frame: what a test case's responses are numbered
+    /// by. 0 outside test cases.
+    pub invocation: u64,
     /// `TimeoutSeconds`.
     pub timeout: Option<Duration>,
     /// `HeartbeatSeconds`.

@@ -239,6 +239,8 @@ events! {
         count: u32,
         /// When the execution times out now.
         deadline: Option<Timestamp>,
+        /// `clientToken` of the request, by which it is known again. Private.
+        client_token: Apart,
     }
     /// A frame enters a state. AWS: `…StateEntered`.
     10 public StateEntered {
@@ -456,6 +458,62 @@ events! {
     }
 }
 
+/// A text that came to an event kind after its format was fixed. It is written behind the kind's other fields, under a tag of
+/// its own; without it, the kind's bytes are what they always were.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Apart(pub Option<Arc<str>>);
+
+impl Record for Apart {
+    fn encode(&self, _: &mut Encoder) {}
+    fn decode(_: &mut Decoder<'_>) -> Result<Self, RecordError> {
+        Ok(Apart(None))
+    }
+}
+
+/// An ExecutionStarted whose start names a test case: the fields of tag 1, then the test case.
+const STARTED_IN_TEST_CASE: u16 = 7;
+
+/// An ExecutionRedriven with a client token: the fields of tag 6, then the token.
+const REDRIVEN_BY_TOKEN: u16 = 8;
+
+impl EventKind {
+    /// The text that is written apart, and the tag it is written under.
+    fn apart(&self) -> Option<(u16, &Arc<str>)> {
+        match self {
+            EventKind::ExecutionStarted { start, .. } => {
+                Some((STARTED_IN_TEST_CASE, start.test_case.as_ref()?))
+            }
+            EventKind::ExecutionRedriven { client_token, .. } => {
+                Some((REDRIVEN_BY_TOKEN, client_token.0.as_ref()?))
+            }
+            _ => None,
+        }
+    }
+
+    fn decode_apart(tag: u64, decoder: &mut Decoder<'_>) -> Result<EventKind, RecordError> {
+        let bare = match u16::try_from(tag) {
+            Ok(STARTED_IN_TEST_CASE) => 1,
+            Ok(REDRIVEN_BY_TOKEN) => 6,
+            _ => tag,
+        };
+        let kind = EventKind::decode_fields(bare, decoder)?;
+        if bare == tag {
+            return Ok(kind);
+        }
+        let text: Arc<str> = Record::decode(decoder)?;
+        Ok(match kind {
+            EventKind::ExecutionStarted { start, deadline, first } => {
+                let start = Start { test_case: Some(text), ..Arc::unwrap_or_clone(start) };
+                EventKind::ExecutionStarted { start: Arc::new(start), deadline, first }
+            }
+            EventKind::ExecutionRedriven { count, deadline, .. } => {
+                EventKind::ExecutionRedriven { count, deadline, client_token: Apart(Some(text)) }
+            }
+            kind => kind,
+        })
+    }
+}
+
 impl Record for FrameId {
     fn encode(&self, encoder: &mut Encoder) {
         self.0.encode(encoder);
@@ -478,7 +536,8 @@ impl Record for TaskId {
 impl Record for Event {
     fn encode(&self, encoder: &mut Encoder) {
         let previous = encoder.previous;
-        encoder.number(u64::from(self.kind.tag()));
+        let apart = self.kind.apart();
+        encoder.number(u64::from(apart.map_or(self.kind.tag(), |(tag, _)| tag)));
         encoder.number(self.seq.wrapping_sub(previous.seq));
         self.frame.encode(encoder);
         encoder.signed(self.at.epoch_millis().wrapping_sub(previous.at));
@@ -489,6 +548,9 @@ impl Record for Event {
         encoder.previous.at = self.at.epoch_millis();
         encoder.previous.history_id = history_id;
         self.kind.encode_fields(encoder);
+        if let Some((_, text)) = apart {
+            text.encode(encoder);
+        }
     }
     fn decode(decoder: &mut Decoder<'_>) -> Result<Self, RecordError> {
         let tag = decoder.number()?;
@@ -501,7 +563,7 @@ impl Record for Event {
         decoder.previous.seq = seq;
         decoder.previous.at = at;
         decoder.previous.history_id = history_id;
-        let kind = EventKind::decode_fields(tag, decoder)?;
+        let kind = EventKind::decode_apart(tag, decoder)?;
         let history_id = kind.is_public().then_some(history_id);
         Ok(Event { seq, frame, at: Timestamp::from_epoch_millis(at), history_id, prev, kind })
     }

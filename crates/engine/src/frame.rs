@@ -138,6 +138,8 @@ pub(crate) struct TaskWork {
     pub handle: Option<Payload>,
     /// Number of the attempt.
     pub attempt: u32,
+    /// How often the state called before in this execution; counted in a test case only.
+    pub invocation: u64,
 }
 
 /// Most slots of a Fan, far above what 256 KiB of items can need: a bound for what a journal may claim.

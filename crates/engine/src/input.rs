@@ -92,7 +92,10 @@ pub enum InputKind {
         failure: Failure,
     },
     /// RedriveExecution.
-    Redriven,
+    Redriven {
+        /// Its `clientToken`.
+        client_token: Option<Arc<str>>,
+    },
     /// A turn that ran out of budget goes on (`Step::more`).
     Resumed,
 }

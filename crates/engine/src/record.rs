@@ -218,15 +218,19 @@ impl<'a> Decoder<'a> {
     }
 }
 
-/// `Record` for a struct: its fields in the order given, which is the format.
+/// `Record` for a struct: its fields in the order given, which is the format. Fields that came later stand `apart`: whoever
+/// writes the struct writes them, under a tag of its own.
 macro_rules! record_struct {
-    ($name:ident { $($field:ident),* $(,)? }) => {
+    ($name:ident { $($field:ident),* $(,)? } $(apart { $($apart:ident),* })?) => {
         impl $crate::record::Record for $name {
             fn encode(&self, encoder: &mut $crate::record::Encoder) {
                 $( $crate::record::Record::encode(&self.$field, encoder); )*
             }
             fn decode(decoder: &mut $crate::record::Decoder<'_>) -> Result<Self, $crate::record::RecordError> {
-                Ok($name { $( $field: $crate::record::Record::decode(decoder)? ),* })
+                Ok($name {
+                    $( $field: $crate::record::Record::decode(decoder)?, )*
+                    $( $( $apart: Default::default(), )* )?
+                })
             }
         }
     };

@@ -46,6 +46,10 @@ pub struct Start {
     pub region: Arc<str>,
     /// Account of the caller.
     pub account: Arc<str>,
+    /// Test case of the mock configuration that it runs: the part after `#` of the ARN it was started by.
+    pub test_case: Option<Arc<str>>,
+    /// Whether StartSyncExecution waits for it. Such an execution has no journal, so this is never written.
+    pub synchronous: bool,
     /// Bounds, AWS's unless the operator raised them.
     pub limits: Limits,
 }
@@ -68,7 +72,7 @@ record_struct!(Start {
     region,
     account,
     limits
-});
+} apart { test_case, synchronous });
 
 /// How a child of a Map Run refers to it.
 #[derive(Clone, Debug, PartialEq, Eq)]

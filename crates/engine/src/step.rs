@@ -12,7 +12,7 @@ use asl::timestamp::Timestamp;
 use std::time::Duration;
 
 use crate::effect::Effect;
-use crate::event::{Event, EventKind, TaskFamily};
+use crate::event::{Apart, Event, EventKind, TaskFamily};
 use crate::execution::{Execution, Status, arm};
 use crate::frame::{Frame, TaskWork, Work};
 use crate::ids::{FrameId, TaskId, TimerId, TimerKind};
@@ -54,7 +54,20 @@ pub fn step(program: &Program, execution: &mut Execution, input: Input, budget: 
 pub trait Preconditions {
     /// Why this task cannot even be scheduled (`The activity … does not exist.`), in AWS's words without the sentence that
     /// names the state.
-    fn check(&self, resource: &Resource, parameters: &Payload) -> Result<(), String>;
+    fn check(&self, task: &PlannedTask<'_>) -> Result<(), String>;
+}
+
+/// A task before it is scheduled.
+#[derive(Clone, Copy, Debug)]
+pub struct PlannedTask<'a> {
+    /// The execution.
+    pub start: &'a Start,
+    /// Name of the state.
+    pub state: &'a str,
+    /// What is to be called.
+    pub resource: &'a Resource,
+    /// With what.
+    pub parameters: &'a Payload,
 }
 
 /// Every task may be scheduled.
@@ -62,7 +75,7 @@ pub trait Preconditions {
 pub struct NoPreconditions;
 
 impl Preconditions for NoPreconditions {
-    fn check(&self, _resource: &Resource, _parameters: &Payload) -> Result<(), String> {
+    fn check(&self, _task: &PlannedTask<'_>) -> Result<(), String> {
         Ok(())
     }
 }
@@ -133,7 +146,7 @@ impl<'a> Turn<'a> {
             InputKind::TimerElapsed { timer } => self.accept_timer(timer),
             InputKind::MapRunEnded { task, result } => self.accept_map_run_ended(task, result),
             InputKind::StopRequested { failure } => self.accept_stop(failure),
-            InputKind::Redriven => self.accept_redrive(),
+            InputKind::Redriven { client_token } => self.accept_redrive(client_token),
             InputKind::Resumed if self.execution.is_runnable() => Ok(()),
             InputKind::Resumed => Err(Ignored::Stale),
         }
@@ -262,7 +275,7 @@ impl<'a> Turn<'a> {
         Ok(())
     }
 
-    fn accept_redrive(&mut self) -> Accepted {
+    fn accept_redrive(&mut self, client_token: Option<Arc<str>>) -> Accepted {
         let refuse = |reason| Err(Ignored::NotRedrivable(reason));
         let Some(start) = &self.execution.start else { return Err(Ignored::Stale) };
         let machine_type = start.machine_type;
@@ -284,6 +297,7 @@ impl<'a> Turn<'a> {
         let kind = EventKind::ExecutionRedriven {
             count: self.execution.redrive_count + 1,
             deadline: self.deadline(machine_type),
+            client_token: Apart(client_token),
         };
         let prev = self.execution.history_id;
         self.emit_after(FrameId::ROOT, prev, kind);

@@ -378,6 +378,8 @@ mod tests {
             map_run: None,
             region: "eu-west-1".into(),
             account: "000000000000".into(),
+            test_case: None,
+            synchronous: false,
             limits: Limits::default(),
         };
         TrialStart {

@@ -62,6 +62,8 @@ fn start(program: &Program, items: Option<Value>, input: Value) -> Arc<MapRunSta
         map_run: None,
         region: "us-east-1".into(),
         account: "000000000000".into(),
+        test_case: None,
+        synchronous: false,
         limits: Limits::default(),
     };
     let state = program.states.iter().find(|state| &*state.name == "Each").expect("the Map").path.clone();

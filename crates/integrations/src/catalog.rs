@@ -30,6 +30,18 @@ const EXCLUDED: [(&str, &str); 12] = [
     ("rdsdata", "executesql"),
 ];
 
+impl Catalog {
+    /// Whether AWS has this integration and this server does not.
+    pub fn is_absent_here(&self, resource: &Resource) -> bool {
+        match &resource.kind {
+            ResourceKind::Service { service, action, pattern } => {
+                unsupported_here(service, action, *pattern).is_some()
+            }
+            ResourceKind::Lambda | ResourceKind::Activity => false,
+        }
+    }
+}
+
 impl ResourceCatalog for Catalog {
     fn check(&self, resource: &Resource, arguments: Option<&Value>) -> Vec<Problem> {
         let ResourceKind::Service { service, action, pattern } = &resource.kind else { return Vec::new() };

@@ -3,6 +3,7 @@
 mod cli;
 mod client;
 mod config;
+mod mocks;
 mod server;
 
 use std::process::ExitCode;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use engine::Limits;
 
+use crate::quotas::Quotas;
 use crate::shard::ShardConfig;
 
 /// Bounds and choices. The defaults suit one server on two cores.
@@ -19,8 +20,8 @@ pub struct RuntimeConfig {
     pub express_max: usize,
     /// Calls in flight of one resource.
     pub in_flight_max: usize,
-    /// Workers that may wait at one activity.
-    pub activity_workers_max: usize,
+    /// AWS's quotas of an account.
+    pub quotas: Quotas,
     /// How long GetActivityTask waits for a task.
     pub activity_poll: Duration,
     /// Executions brought back at a time at start-up: bounds memory and the rate at which tasks are sent again.
@@ -39,7 +40,7 @@ impl Default for RuntimeConfig {
             admission_max: 10_000,
             express_max: 10_000,
             in_flight_max: 1_000,
-            activity_workers_max: 1_000,
+            quotas: Quotas::default(),
             activity_poll: Duration::from_secs(60),
             recovery_page: 256,
             limits: Limits::default(),

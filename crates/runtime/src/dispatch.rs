@@ -14,6 +14,7 @@ use serde_json::Value;
 use store::{ExecutionRow, MapRunItem};
 
 use crate::clock::BoxFuture;
+use crate::mocks::{Mocks, TestCaseCall};
 use crate::shell::map_runs::MapRunChildren;
 
 /// One task to be done, with what the far side may need to know about who asks.
@@ -43,6 +44,8 @@ pub struct TaskCall {
     pub token: Option<Arc<str>>,
     /// `X-Amzn-Trace-Id` of the execution.
     pub trace_header: Option<Arc<str>>,
+    /// Set by [`Dispatch::run`]'s caller in a test case of the mock configuration.
+    pub test_case: Option<TestCaseCall>,
 }
 
 /// How a call ended.
@@ -132,6 +135,10 @@ pub trait Dispatch: Send + Sync + 'static {
     fn check(&self, resource: &Resource, arguments: &Payload) -> Result<(), String> {
         let _ = (resource, arguments);
         Ok(())
+    }
+    /// The mock configuration, if there is one.
+    fn mocks(&self) -> Option<&dyn Mocks> {
+        None
     }
     /// Reads items of a Map Run of this execution. Without an implementation the ItemReader fails.
     fn read_items(&self, parent: Arc<Start>, read: ReadItems) -> BoxFuture<'_, Result<ItemsReport, Failure>> {

@@ -14,6 +14,7 @@ use store::{
 };
 
 use crate::error::Error;
+use crate::mocks;
 use crate::names;
 use crate::page::{self, PageRequest};
 use crate::programs::ProgramError;
@@ -26,7 +27,7 @@ use crate::shell::express;
 /// StartExecution and StartSyncExecution.
 #[derive(Clone, Debug)]
 pub struct StartRequest {
-    /// A state machine, a version or an alias.
+    /// A state machine, a version or an alias; with a mock configuration, `#` and a test case may follow.
     pub state_machine_arn: Arc<str>,
     /// `name`; a UUID otherwise.
     pub name: Option<Arc<str>>,
@@ -118,9 +119,9 @@ pub struct ExecutionsPage {
 impl Runtime {
     /// StartExecution.
     pub async fn start_execution(&self, request: StartRequest) -> Result<Started, Error> {
-        let target = self.registry.target(&request.state_machine_arn).await?;
+        let (target, test_case) = self.target(&request).await?;
         let naming = if request.name.is_some() { Naming::Given } else { Naming::Generated };
-        let start = Arc::new(self.start_of(&target, request)?);
+        let start = Arc::new(Start { test_case, ..self.start_of(&target, request)? });
         let program = self.program(&start).await?;
         let execution_arn = Arc::clone(&start.execution_arn);
         if start.machine_type == StateMachineType::Express {
@@ -128,6 +129,7 @@ impl Runtime {
             let start_date = express::begin(&self.core, program, start).await?;
             return Ok(Started { execution_arn, start_date });
         }
+        self.core.open_executions.check(&start.account, &start.region, &self.core.config.quotas)?;
         match self.core.begin(start, program, naming).await? {
             Answer::Started { start_date } | Answer::Accepted { at: start_date } => {
                 Ok(Started { execution_arn, start_date })
@@ -139,12 +141,12 @@ impl Runtime {
 
     /// StartSyncExecution: answers when the execution has ended. Dropping the future abandons it.
     pub async fn start_sync_execution(&self, request: StartRequest) -> Result<SyncExecution, Error> {
-        let target = self.registry.target(&request.state_machine_arn).await?;
+        let (target, test_case) = self.target(&request).await?;
         if target.machine.machine_type != StateMachineType::Express {
             return Err(Error::StateMachineTypeNotSupported);
         }
         let _permit = self.core.admit()?;
-        let start = Arc::new(self.start_of(&target, request)?);
+        let start = Arc::new(Start { test_case, synchronous: true, ..self.start_of(&target, request)? });
         let program = self.program(&start).await?;
         let ended = express::run(&self.core, &program, &start).await?;
         let Some((status, result)) = ended.last().and_then(|event| result_of(&event.kind)) else {
@@ -153,6 +155,19 @@ impl Runtime {
         self.core.express_ended(&start, &ended).await;
         let (start_date, stop_date) = (ended.started_at, ended.ended_at);
         Ok(SyncExecution { start, start_date, stop_date, status, result })
+    }
+
+    /// What is started, and in which test case of the mock configuration.
+    async fn target(&self, request: &StartRequest) -> Result<(Target, Option<Arc<str>>), Error> {
+        let (arn, test_case) = mocks::split(self.core.dispatch.mocks(), &request.state_machine_arn);
+        let target = self.registry.target(arn).await?;
+        let Some(test_case) = test_case.map(Arc::<str>::from) else { return Ok((target, None)) };
+        let (dispatch, machine) = (Arc::clone(&self.core.dispatch), Arc::clone(&target.machine.name));
+        let asked = Arc::clone(&test_case);
+        let check = move || dispatch.mocks().map_or(Ok(()), |mocks| mocks.check(&machine, &asked));
+        let checked = tokio::task::spawn_blocking(check).await;
+        checked.map_err(|error| Error::internal("reading the mock configuration broke", &error))??;
+        Ok((target, Some(test_case)))
     }
 
     fn start_of(&self, target: &Target, request: StartRequest) -> Result<Start, Error> {
@@ -195,6 +210,8 @@ impl Runtime {
             map_run: None,
             region: arn.region.into(),
             account: arn.account.into(),
+            test_case: None,
+            synchronous: false,
             limits,
         })
     }

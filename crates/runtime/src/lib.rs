@@ -15,10 +15,12 @@ pub mod failpoint;
 mod limits;
 pub mod map_run;
 mod map_runs;
+mod mocks;
 mod names;
 mod page;
 mod preconditions;
 mod programs;
+mod quotas;
 mod redrive;
 mod registry;
 mod runtime;
@@ -39,8 +41,10 @@ pub use executions::{
     Started, SyncExecution,
 };
 pub use map_runs::{MapRunDescription, MapRunListItem, UpdateMapRun};
+pub use mocks::{Mocks, TestCaseCall};
 pub use page::PageRequest;
 pub use programs::{Compile, Compilers, ProgramError, Programs, hash};
+pub use quotas::Quotas;
 pub use redrive::RedriveStatus;
 pub use registry::{
     ActivityCreated, AliasCreated, AliasRouting, CreateActivity, CreateAlias, CreateStateMachine,

@@ -5,12 +5,15 @@
 
 use std::sync::Arc;
 
-use asl::payload::Payload;
-use asl::program::{Resource, ResourceKind};
-use engine::Preconditions;
+use asl::program::ResourceKind;
+use engine::{PlannedTask, Preconditions};
 use store::{Reader, RegistryKey};
 
 use crate::dispatch::Dispatch;
+use crate::mocks;
+
+/// What Step Functions Local says.
+const ACTIVITY_MOCKED: &str = "Activity state cannot be mocked. Please remove mocks mapped for all activity state in the mock config file.";
 
 /// The registry and the integrations, asked.
 pub(crate) struct KnownTasks {
@@ -19,8 +22,13 @@ pub(crate) struct KnownTasks {
 }
 
 impl Preconditions for KnownTasks {
-    fn check(&self, resource: &Resource, parameters: &Payload) -> Result<(), String> {
+    fn check(&self, task: &PlannedTask<'_>) -> Result<(), String> {
+        let resource = task.resource;
+        let mocked = mocks::is_mocked(self.dispatch.mocks(), task);
         match resource.kind {
+            ResourceKind::Activity if mocked => Err(ACTIVITY_MOCKED.to_owned()),
+            // The call is never made, so it need not be one that could be.
+            ResourceKind::Lambda | ResourceKind::Service { .. } if mocked => Ok(()),
             ResourceKind::Activity => {
                 let Some(key) = RegistryKey::of_arn(&resource.arn) else { return Ok(()) };
                 match self.reader.registry(&key) {
@@ -28,7 +36,9 @@ impl Preconditions for KnownTasks {
                     Ok(Some(_)) | Err(_) => Ok(()),
                 }
             }
-            ResourceKind::Lambda | ResourceKind::Service { .. } => self.dispatch.check(resource, parameters),
+            ResourceKind::Lambda | ResourceKind::Service { .. } => {
+                self.dispatch.check(resource, task.parameters)
+            }
         }
     }
 }

@@ -1,14 +1,13 @@
 //! RedriveExecution: who may be redriven, and AWS's idempotency by client token.
 //!
 //! Invariant: the last ten client tokens of successful redrives of an execution give the same answer for 15 minutes. They
-//! are kept in memory: a repetition across a restart finds the execution running and is refused.
+//! are in its journal, so a repetition finds its answer across a restart, too.
 
-use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use asl::timestamp::Timestamp;
-use engine::{Ignored, InputKind};
+use engine::{Apart, Event, EventKind, Ignored, InputKind};
 use store::{ExecutionRow, ExecutionStatus};
 
 use crate::error::Error;
@@ -57,31 +56,14 @@ impl RedriveStatus {
     }
 }
 
-type Tokens = HashMap<Arc<str>, VecDeque<(Arc<str>, Timestamp)>>;
-
-/// Client tokens of recent redrives.
-#[derive(Debug, Default)]
-pub(crate) struct RedriveTokens(Mutex<Tokens>);
-
-impl RedriveTokens {
-    fn find(&self, arn: &str, token: &str, now: Timestamp) -> Option<Timestamp> {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        all.retain(|_, tokens| {
-            tokens.retain(|(_, at)| now.since(*at) < TOKEN_LIFETIME);
-            !tokens.is_empty()
-        });
-        let (_, at) = all.get(arn)?.iter().find(|(known, _)| &**known == token)?;
-        Some(*at)
-    }
-
-    fn keep(&self, arn: &Arc<str>, token: Arc<str>, at: Timestamp) {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let tokens = all.entry(Arc::clone(arn)).or_default();
-        tokens.push_back((token, at));
-        if tokens.len() > TOKENS_MAX {
-            tokens.pop_front();
-        }
-    }
+/// When the execution was redriven by this token, if that is remembered still.
+fn redriven_by(events: &[Event], token: &str, now: Timestamp) -> Option<Timestamp> {
+    let by_token = events.iter().rev().filter_map(|event| match &event.kind {
+        EventKind::ExecutionRedriven { client_token: Apart(Some(token)), .. } => Some((token, event.at)),
+        _ => None,
+    });
+    let mut recent = by_token.take(TOKENS_MAX).take_while(|(_, at)| now.since(*at) < TOKEN_LIFETIME);
+    recent.find(|(known, _)| &***known == token).map(|(_, at)| at)
 }
 
 impl Runtime {
@@ -93,9 +75,7 @@ impl Runtime {
     ) -> Result<Timestamp, Error> {
         let row = self.execution_row(execution_arn).await?;
         let now = self.core.clock.now();
-        if let Some(token) = &client_token
-            && let Some(at) = self.redrives.find(&row.arn, token, now)
-        {
+        if let Some(at) = self.redriven_before(&row, client_token.as_deref()).await? {
             return Ok(at);
         }
         match RedriveStatus::of(&row, now) {
@@ -108,21 +88,37 @@ impl Runtime {
                 return Err(Error::ExecutionNotRedrivable(reason.to_owned()));
             }
         }
-        match self.core.ask(&row.arn, InputKind::Redriven).await? {
-            Answer::Accepted { at } | Answer::Started { start_date: at } => {
-                if let Some(token) = client_token {
-                    self.redrives.keep(&row.arn, token, at);
+        if let Some(scope) = self.core.keys.scope(row.key.scope) {
+            self.core.open_executions.check(&scope.account, &scope.region, &self.core.config.quotas)?;
+        }
+        match self.core.ask(&row.arn, InputKind::Redriven { client_token: client_token.clone() }).await? {
+            Answer::Accepted { at } | Answer::Started { start_date: at } => Ok(at),
+            Answer::Ignored(ignored) => {
+                // The same request may have overtaken this one.
+                let row = self.execution_row(execution_arn).await?;
+                if let Some(at) = self.redriven_before(&row, client_token.as_deref()).await? {
+                    return Ok(at);
                 }
-                Ok(at)
-            }
-            Answer::Ignored(Ignored::NotRedrivable(reason)) => {
+                let reason = match ignored {
+                    Ignored::NotRedrivable(reason) => reason,
+                    _ => "Execution is RUNNING and cannot be redriven",
+                };
                 Err(Error::ExecutionNotRedrivable(reason.to_owned()))
-            }
-            Answer::Ignored(_) => {
-                Err(Error::ExecutionNotRedrivable("Execution is RUNNING and cannot be redriven".to_owned()))
             }
             Answer::Unknown | Answer::NameTaken => Err(Error::ExecutionDoesNotExist(row.arn)),
             Answer::Quarantined => Err(Error::Internal),
         }
+    }
+
+    /// The answer to the request that came with this token before.
+    async fn redriven_before(
+        &self,
+        row: &ExecutionRow,
+        client_token: Option<&str>,
+    ) -> Result<Option<Timestamp>, Error> {
+        let Some(token) = client_token.filter(|_| row.redrive_count > 0) else { return Ok(None) };
+        let key = row.key;
+        let events = self.core.read(move |reader| reader.events(key)).await?;
+        Ok(redriven_by(&events, token, self.core.clock.now()))
     }
 }

@@ -20,7 +20,7 @@ use crate::entropy::Seeds;
 use crate::error::Error;
 use crate::preconditions::KnownTasks;
 use crate::programs::{Compilers, Programs};
-use crate::redrive::RedriveTokens;
+use crate::quotas::OpenExecutions;
 use crate::registry::{Registry, resume_deletions};
 use crate::shard::{Answer, Shard};
 use crate::shell::committer::{self, Commit, Done, Fatal};
@@ -55,7 +55,6 @@ pub struct RuntimeParts {
 pub struct Runtime {
     pub(crate) core: Arc<Core>,
     pub(crate) registry: Arc<Registry>,
-    pub(crate) redrives: RedriveTokens,
     tasks: Mutex<Tasks>,
 }
 
@@ -98,6 +97,7 @@ impl Runtime {
             map_runs: MapRuns::default(),
             observers,
             closing: AtomicBool::new(false),
+            open_executions: OpenExecutions::default(),
         });
         let committer = committer::run(store, commit_queue, position_sender, core.fatal.clone());
         let committer = Some(tokio::spawn(committer));
@@ -121,7 +121,7 @@ impl Runtime {
         let mut background = background(&core);
         background.spawn(resume_deletions(Arc::clone(&core), Arc::clone(&registry)));
         let tasks = Mutex::new(Tasks { shards, committer, background });
-        Ok(Runtime { core, registry, redrives: RedriveTokens::default(), tasks })
+        Ok(Runtime { core, registry, tasks })
     }
 
     /// Stops accepting, finishes what is in commit, and leaves the rest to the journal. Requests still under way are

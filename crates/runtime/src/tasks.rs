@@ -94,7 +94,7 @@ impl Runtime {
     }
 
     async fn next_task(&self, activity: &Arc<str>, deadline: Timestamp) -> Result<Option<Offered>, Error> {
-        match self.core.activities.poll(activity, self.core.config.activity_workers_max) {
+        match self.core.activities.poll(activity, self.core.config.quotas.activity_workers) {
             Poll::Task(offered) => Ok(Some(offered)),
             Poll::Full => Err(Error::ActivityWorkerLimitExceeded),
             Poll::Wait(place) => tokio::select! {

@@ -26,7 +26,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
             async move { services.handle(request).await }
         }
     };
-    server::serve(listener, AllowedHosts::loopback(), handler, stop).await;
+    server::serve(listener, server::plain(), AllowedHosts::loopback(), handler, stop).await;
     services.shutdown().await;
     Ok(())
 }

@@ -15,6 +15,7 @@ use std::sync::Arc;
 #[derive(Debug, Clone, Default)]
 pub struct AllowedHosts {
     names: Vec<String>,
+    addresses: bool,
     pages: Option<Pages>,
 }
 
@@ -65,6 +66,14 @@ impl AllowedHosts {
         self
     }
 
+    /// Adds every address as such: for a server that others reach, too. A name can be rebound to an address; an address
+    /// cannot.
+    #[must_use]
+    pub fn with_addresses(mut self) -> Self {
+        self.addresses = true;
+        self
+    }
+
     /// Lets somebody decide about pages of other origins.
     #[must_use]
     pub fn with_pages(mut self, pages: Pages) -> Self {
@@ -77,7 +86,9 @@ impl AllowedHosts {
         let host = host.trim_end_matches('.').to_ascii_lowercase();
         let bare = host.trim_matches(['[', ']']);
         if let Ok(address) = bare.parse::<IpAddr>() {
-            return address.is_loopback() || self.names.iter().any(|name| name.parse() == Ok(address));
+            return self.addresses
+                || address.is_loopback()
+                || self.names.iter().any(|name| name.parse() == Ok(address));
         }
         host == "localhost"
             || host == "sync-localhost"

@@ -17,9 +17,10 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use std::convert::Infallible;
 use std::future::Future;
 use std::net::SocketAddr;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
@@ -41,10 +42,28 @@ const DRAIN_WAIT: Duration = Duration::from_secs(5);
 /// A failed accept (out of file descriptors) is tried again after this time.
 const ACCEPT_RETRY: Duration = Duration::from_millis(50);
 
+/// What HTTP is spoken on.
+pub trait Connection: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Connection for T {}
+
+/// What an accepted stream becomes before HTTP is spoken on it; none if the peer is sent away.
+pub type Opening = Arc<
+    dyn Fn(TcpStream, SocketAddr) -> Pin<Box<dyn Future<Output = Option<Box<dyn Connection>>> + Send>>
+        + Send
+        + Sync,
+>;
+
+/// The stream as it is.
+pub fn plain() -> Opening {
+    Arc::new(|stream, _| Box::pin(async move { Some(Box::new(stream) as Box<dyn Connection>) }))
+}
+
 /// Serves until `stop` ends, then drains. `handler` gets the whole request and the peer's address, which is also among
 /// the request's extensions as an [`std::net::IpAddr`].
 pub async fn serve<H, F>(
     listener: TcpListener,
+    opening: Opening,
     allowed: AllowedHosts,
     handler: H,
     stop: impl Future<Output = ()>,
@@ -68,9 +87,15 @@ pub async fn serve<H, F>(
             Some(_) = connections.join_next(), if !connections.is_empty() => {}
             (accepted, permit) = accepted => match accepted {
                 Ok((stream, peer)) => {
-                    let connection = serve_connection(stream, peer, allowed.clone(), handler.clone(), stopped.clone());
+                    let (opening, allowed) = (opening.clone(), allowed.clone());
+                    let (handler, stopped) = (handler.clone(), stopped.clone());
                     connections.spawn(async move {
-                        connection.await;
+                        // Small answers must not wait for the peer's acknowledgement (Nagle).
+                        let _ = stream.set_nodelay(true);
+                        let opened = tokio::time::timeout(HEAD_WAIT, opening(stream, peer)).await;
+                        if let Ok(Some(stream)) = opened {
+                            serve_connection(stream, peer, allowed, handler, stopped).await;
+                        }
                         drop(permit);
                     });
                 }
@@ -91,7 +116,7 @@ pub async fn serve<H, F>(
 }
 
 async fn serve_connection<H, F>(
-    stream: TcpStream,
+    stream: Box<dyn Connection>,
     peer: SocketAddr,
     allowed: Arc<AllowedHosts>,
     handler: H,
@@ -100,8 +125,6 @@ async fn serve_connection<H, F>(
     H: Fn(Request<Bytes>, SocketAddr) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Response<Bytes>> + Send + 'static,
 {
-    // Small answers must not wait for the peer's acknowledgement (Nagle).
-    let _ = stream.set_nodelay(true);
     let service = service_fn(move |request: Request<Incoming>| {
         let allowed = allowed.clone();
         let handler = handler.clone();

@@ -17,8 +17,8 @@ use crate::{
     Batch, Committed, Conflict, Difference, Direction, ExecutionCursor, ExecutionKey, ExecutionRow,
     ExecutionStatus, ExecutionsQuery, HistoryQuery, InputIn, JournalTurn, Keys, ListBy, MapRunItem,
     MapRunItemWrite, MapRunItemsQuery, OpenExecution, Page, QuarantineWrite, Quarantined, Reader,
-    RegistryKey, RegistryQuery, RegistryRecord, RegistryWrite, Scope, ScopeId, Standing, Store, StoreError,
-    WhichItems, map_run_turn, row, verify,
+    RegistryKey, RegistryKind, RegistryQuery, RegistryRecord, RegistryWrite, Scope, ScopeId, Standing, Store,
+    StoreError, WhichItems, map_run_turn, row, verify,
 };
 
 /// What the next append does instead of its work.
@@ -454,6 +454,12 @@ impl Reader for MemoryStore {
 
     fn registry(&self, key: &RegistryKey) -> Result<Option<RegistryRecord>, StoreError> {
         Ok(self.read().registry.get(key).cloned())
+    }
+
+    fn registry_count(&self, scope: &Scope, kind: RegistryKind) -> Result<u64, StoreError> {
+        let state = self.read();
+        let of_kind = |key: &&RegistryKey| key.scope == *scope && key.kind == kind;
+        Ok(state.registry.keys().filter(of_kind).count() as u64)
     }
 
     fn registry_page(&self, query: &RegistryQuery) -> Result<Page<RegistryRecord, Arc<str>>, StoreError> {

@@ -57,6 +57,8 @@ pub trait Reader: Send + Sync {
     fn definition(&self, scope: &Scope, hash: DefinitionHash) -> Result<Option<Arc<str>>, StoreError>;
     /// A record of the registry.
     fn registry(&self, key: &RegistryKey) -> Result<Option<RegistryRecord>, StoreError>;
+    /// How many records of a kind an account has in a region.
+    fn registry_count(&self, scope: &Scope, kind: RegistryKind) -> Result<u64, StoreError>;
     /// A page of the registry.
     fn registry_page(&self, query: &RegistryQuery) -> Result<Page<RegistryRecord, Arc<str>>, StoreError>;
     /// Turns after a position in commit order, for observers.

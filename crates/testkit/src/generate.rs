@@ -271,7 +271,7 @@ pub fn nuisance(dice: &mut Dice, seq: u64) -> InputKind {
         2 => InputKind::TaskHeartbeat { task, nonce: None },
         3 => InputKind::TaskStarted { task, worker_name: None },
         4 => InputKind::Resumed,
-        5 => InputKind::Redriven,
+        5 => InputKind::Redriven { client_token: None },
         _ => early_timer(dice, seq),
     }
 }

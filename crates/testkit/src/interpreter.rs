@@ -77,6 +77,8 @@ pub fn start_of(input: Payload, machine_type: StateMachineType) -> Start {
         map_run: None,
         region: "us-east-1".into(),
         account: "000000000000".into(),
+        test_case: None,
+        synchronous: false,
         limits: Limits::default(),
     }
 }

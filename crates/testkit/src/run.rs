@@ -37,7 +37,7 @@ pub fn interpret(seed: u64, mode: Mode, mutation: Option<Mutation>) -> Checked<T
         }
         interpreter.run(5_000)?;
         for _ in 0..machine.redrives {
-            interpreter.send(10, InputKind::Redriven);
+            interpreter.send(10, InputKind::Redriven { client_token: None });
             interpreter.run(5_000)?;
         }
         interpreter.check_end()?;

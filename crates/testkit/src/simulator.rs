@@ -207,7 +207,12 @@ impl Simulator {
             {
                 self.redrives[n] -= 1;
                 let at = self.outside.fresh(n, at);
-                self.outside.send(at, n, Sender::Customer, What::Input(InputKind::Redriven));
+                self.outside.send(
+                    at,
+                    n,
+                    Sender::Customer,
+                    What::Input(InputKind::Redriven { client_token: None }),
+                );
                 asked = true;
             }
         }
@@ -409,6 +414,7 @@ impl Simulator {
                             credentials_role: None,
                             token: None,
                             attempt: 0,
+                            invocation: 0,
                             timeout: None,
                             heartbeat: None,
                         }));
@@ -452,7 +458,7 @@ impl Simulator {
         let asked = self.machines[n].redrives - self.redrives[n];
         let done = self.witness.state(n).redrive_count();
         message.sender == Sender::Customer
-            && matches!(message.what, What::Input(InputKind::Redriven))
+            && matches!(message.what, What::Input(InputKind::Redriven { .. }))
             && done >= asked
     }
 
@@ -511,6 +517,8 @@ impl Simulator {
             map_run: None,
             region: "us-east-1".into(),
             account: "000000000000".into(),
+            test_case: None,
+            synchronous: false,
             limits: Limits { events_max: machine.events_max, ..Limits::default() },
         }
     }

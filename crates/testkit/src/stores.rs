@@ -10,7 +10,7 @@ use engine::{DefinitionHash, Event};
 use store::{
     Batch, Committed, ExecutionCursor, ExecutionKey, ExecutionRow, ExecutionStatus, ExecutionsQuery, Fault,
     HistoryQuery, JournalTurn, Keys, MapRunItem, MapRunItemsQuery, MemoryStore, OpenExecution, Page,
-    Quarantined, Reader, RegistryKey, RegistryQuery, RegistryRecord, Scope, Store, StoreError,
+    Quarantined, Reader, RegistryKey, RegistryKind, RegistryQuery, RegistryRecord, Scope, Store, StoreError,
 };
 
 use crate::Mutation;
@@ -137,6 +137,9 @@ impl Reader for LyingReader {
     }
     fn registry(&self, key: &RegistryKey) -> Result<Option<RegistryRecord>, StoreError> {
         self.inner.registry(key)
+    }
+    fn registry_count(&self, scope: &Scope, kind: RegistryKind) -> Result<u64, StoreError> {
+        self.inner.registry_count(scope, kind)
     }
     fn registry_page(&self, query: &RegistryQuery) -> Result<Page<RegistryRecord, Arc<str>>, StoreError> {
         self.inner.registry_page(query)

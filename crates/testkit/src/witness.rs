@@ -98,7 +98,7 @@ impl Witness {
                 engine::InputKind::StopRequested { .. } => {
                     has(written, |kind| matches!(kind, EventKind::ExecutionAborted { .. }))
                 }
-                engine::InputKind::Redriven => {
+                engine::InputKind::Redriven { .. } => {
                     has(written, |kind| matches!(kind, EventKind::ExecutionRedriven { .. }))
                 }
                 _ => true,

@@ -115,7 +115,7 @@ fn run(case: &Case, mode: Mode) -> Result<String, String> {
 fn request(text: &str) -> Result<InputKind, String> {
     match text.split_once(' ').unwrap_or((text, "{}")) {
         ("stop", failure) => Ok(InputKind::StopRequested { failure: parse_failure(failure)? }),
-        ("redrive", _) => Ok(InputKind::Redriven),
+        ("redrive", _) => Ok(InputKind::Redriven { client_token: None }),
         _ => Err(format!("script: {text:?}")),
     }
 }

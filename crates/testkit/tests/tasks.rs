@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use asl::payload::Payload;
-use asl::program::{Program, Resource, StateMachineType};
+use asl::program::{Program, StateMachineType};
 use asl::timestamp::Timestamp;
 use engine::{
     Effect, EventKind, Execution, Failure, Finished, Ignored, Input, InputKind, Outcome, Preconditions,
@@ -129,8 +129,8 @@ fn a_late_answer_after_the_end_is_told_so() {
 struct NoSuchActivity;
 
 impl Preconditions for NoSuchActivity {
-    fn check(&self, resource: &Resource, _parameters: &Payload) -> Result<(), String> {
-        Err(format!("The activity {} does not exist.", resource.arn))
+    fn check(&self, task: &engine::PlannedTask<'_>) -> Result<(), String> {
+        Err(format!("The activity {} does not exist.", task.resource.arn))
     }
 }
 

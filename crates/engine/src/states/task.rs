@@ -20,6 +20,7 @@ use crate::ids::TaskId;
 use crate::input::Stage;
 use crate::retry_catch::HEARTBEAT_TIMEOUT;
 use crate::start::Failure;
+use crate::step::PlannedTask;
 use crate::turn::{Site, Turn};
 
 pub(crate) fn begin<'a>(turn: &mut Turn<'a>, site: Site<'a>, task: &'a Task) -> Result<(), Fault> {
@@ -44,7 +45,13 @@ pub(crate) fn begin<'a>(turn: &mut Turn<'a>, site: Site<'a>, task: &'a Task) -> 
             credentials.value().get("RoleArn").and_then(|role| role.as_str()).map(Arc::from)
         }
     };
-    turn.preconditions.check(&task.resource, &parameters).map_err(Fault::Runtime)?;
+    let planned = PlannedTask {
+        start: turn.start(),
+        state: &site.state.name,
+        resource: &task.resource,
+        parameters: &parameters,
+    };
+    turn.preconditions.check(&planned).map_err(Fault::Runtime)?;
     let label = label_of(&task.resource);
     let scheduled = TaskScheduled {
         label: label.clone(),

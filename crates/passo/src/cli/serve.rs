@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clap::Args;
 use tempfile::TempDir;
@@ -12,7 +13,8 @@ use super::config::show_elsewhere;
 use super::terminal::{Style, Terminal};
 use super::{Failed, IamArg, ServiceArgs, default_data, parse_address};
 use crate::config::{DEFAULT_LISTEN, Settings};
-use crate::server::Server;
+use crate::mocks::MockFile;
+use crate::server::{Server, ServerConfig, ServerError, TlsFiles};
 
 /// Arguments of `passo serve`.
 #[derive(Args)]
@@ -20,6 +22,18 @@ pub struct ServeArgs {
     /// Address to listen on; port 0 takes a free one [default: 127.0.0.1:4566]
     #[arg(long, value_parser = parse_address, env = "PASSO_LISTEN")]
     listen: Option<SocketAddr>,
+    /// Certificate chain in PEM form: other machines are served by HTTPS; read again when it has changed
+    #[arg(long, value_name = "FILE", requires = "tls_key", env = "PASSO_TLS_CERT")]
+    tls_cert: Option<PathBuf>,
+    /// Private key of the certificate in PEM form
+    #[arg(long, value_name = "FILE", requires = "tls_cert", env = "PASSO_TLS_KEY")]
+    tls_key: Option<PathBuf>,
+    /// Name under which clients of other machines reach the server; may be given more than once
+    #[arg(long, value_name = "NAME")]
+    host: Vec<String>,
+    /// Serve other machines without encryption, as behind a proxy that encrypts; requests must be signed all the same
+    #[arg(long)]
+    insecure_http: bool,
     /// Data directory [default: $XDG_DATA_HOME/passo]
     #[arg(long, env = "PASSO_DATA")]
     data: Option<PathBuf>,
@@ -36,6 +50,9 @@ pub struct ServeArgs {
     /// schedules, waits and alarms
     #[arg(long, value_name = "TIME")]
     clock: Option<jiff::Timestamp>,
+    /// Mock configuration file of Step Functions Local: an execution started as ARN#TESTCASE gets its answers from it
+    #[arg(long, value_name = "FILE", env = "SFN_MOCK_CONFIG")]
+    mock_config: Option<PathBuf>,
     #[command(flatten)]
     pub(super) services: ServiceArgs,
 }
@@ -45,16 +62,21 @@ pub async fn serve(terminal: &Terminal, arguments: ServeArgs, settings: &Setting
     let (data, passing) = data_directory(&arguments, settings)?;
     let listen = arguments.listen.or_else(|| settings.address(&["listen"]));
     let listen = listen.map_or_else(|| parse_address(DEFAULT_LISTEN), Ok).map_err(Failed::Usage)?;
-    if !listen.ip().is_loopback() {
-        let message = "only loopback addresses can be listened on yet: connections are not encrypted";
-        return Err(Failed::Usage(message.into()));
-    }
     let mut config = arguments.services.server_config(settings, data, listen, arguments.iam, IamArg::Log);
     config.clock = arguments.clock;
+    config.mocks = mocks(arguments.mock_config)?;
+    config.tls = tls_files(arguments.tls_cert, arguments.tls_key, settings)?;
+    config.hosts = match arguments.host.as_slice() {
+        [] => {
+            settings.text(&["tls", "hosts"]).unwrap_or_default().split_whitespace().map(Into::into).collect()
+        }
+        hosts => hosts.to_vec(),
+    };
+    check_reach(&config, arguments.insecure_http)?;
     // Before the server opens, so that no signal is missed and no script sees the file of an earlier server.
     let signals = Signals::new()?;
     let ready = arguments.ready_file.map(ReadyFile::new).transpose()?;
-    let server = Server::open(config).await.map_err(|error| Failed::Environment(error.to_string()))?;
+    let server = Server::open(config).await.map_err(unopened)?;
     let written = ready.as_ref().map_or(Ok(()), |ready| ready.write(&server.endpoint));
     if let Err(failed) = written {
         server.shutdown().await;
@@ -74,6 +96,55 @@ pub async fn serve(terminal: &Terminal, arguments: ServeArgs, settings: &Setting
     server.shutdown().await;
     drop(passing);
     Ok(())
+}
+
+/// What the user named and cannot be used is his to mend; all else is the surroundings'.
+fn unopened(error: ServerError) -> Failed {
+    match error {
+        ServerError::Tls(message) => Failed::Usage(message),
+        other => Failed::Environment(other.to_string()),
+    }
+}
+
+/// Certificate and key: both or none.
+fn tls_files(
+    certificate: Option<PathBuf>,
+    key: Option<PathBuf>,
+    settings: &Settings,
+) -> Result<Option<TlsFiles>, Failed> {
+    let certificate = certificate.or_else(|| settings.path(&["tls", "cert"]));
+    let key = key.or_else(|| settings.path(&["tls", "key"]));
+    match (certificate, key) {
+        (Some(certificate), Some(key)) => Ok(Some(TlsFiles { certificate, key })),
+        (None, None) => Ok(None),
+        _ => Err(Failed::Usage("a certificate needs its key, and a key its certificate: give both".into())),
+    }
+}
+
+/// Beyond this machine everybody could start what runs here, so everybody has to prove who he is, unheard by others.
+fn check_reach(config: &ServerConfig, insecure_http: bool) -> Result<(), Failed> {
+    let address = config.listen;
+    if address.ip().is_loopback() {
+        return Ok(());
+    }
+    if config.keys.is_empty() {
+        return Err(Failed::Usage(format!(
+            "{address} can be reached by others, so requests have to be signed: name access keys in passo.toml, [keys.ID] with secret = \"…\""
+        )));
+    }
+    if config.tls.is_none() && !insecure_http {
+        return Err(Failed::Usage(format!(
+            "{address} can be reached by others, so connections have to be encrypted: give --tls-cert and --tls-key, or --insecure-http if something before the server encrypts"
+        )));
+    }
+    Ok(())
+}
+
+/// The mock configuration; a variable that is set to nothing names no file.
+fn mocks(file: Option<PathBuf>) -> Result<Option<Arc<MockFile>>, Failed> {
+    let Some(file) = file.filter(|file| !file.as_os_str().is_empty()) else { return Ok(None) };
+    let opened = MockFile::open(file).map_err(|error| Failed::Usage(error.to_string()))?;
+    Ok(Some(Arc::new(opened)))
 }
 
 /// The data directory, and what removes it at the end if it is to be.
@@ -156,6 +227,9 @@ async fn greet_and_wait(terminal: &Terminal, server: &Server) {
     terminal.line(&format!("  iam   {}", info.iam));
     terminal.line(&format!("  keys  {}", info.keys));
     terminal.line(&format!("  ecs   {}", info.ecs));
+    if let Some(tls) = &server.tls {
+        terminal.line(&format!("  tls   {tls}"));
+    }
     show_elsewhere(terminal, &info.elsewhere);
     let endpoint = &info.endpoint;
     terminal.line(&format!("  try   AWS_ENDPOINT_URL={endpoint} aws stepfunctions list-state-machines"));

@@ -33,6 +33,8 @@ pub enum Kind {
     Address,
     /// 1 to 65535.
     Port,
+    /// A number above 0.
+    Count,
     /// True or false.
     Flag,
     /// Twelve digits.
@@ -77,6 +79,9 @@ const fn key_with_variable(
 pub const KEYS: &[Key] = &[
     key_with_variable("listen", Kind::Address, super::DEFAULT_LISTEN, "PASSO_LISTEN"),
     key_with_variable("data", Kind::Path, "$XDG_DATA_HOME/passo", "PASSO_DATA"),
+    key_with_variable("tls.cert", Kind::Path, "", "PASSO_TLS_CERT"),
+    key_with_variable("tls.key", Kind::Path, "", "PASSO_TLS_KEY"),
+    key("tls.hosts", Kind::Text, ""),
     key("account", Kind::Account, services::configuration::DEFAULT_ACCOUNT),
     key("region", Kind::Region, services::configuration::DEFAULT_REGION),
     key_with_variable("iam", Kind::Choice(&["off", "log", "on"]), "log", "PASSO_IAM"),
@@ -89,6 +94,12 @@ pub const KEYS: &[Key] = &[
     key("http.allow", Kind::Networks, ""),
     key("http.deny", Kind::Networks, ""),
     key("http.ca_file", Kind::Path, ""),
+    key("limits.state_machines", Kind::Count, "100000"),
+    key("limits.activities", Kind::Count, "100000"),
+    key("limits.open_executions", Kind::Count, "1000000"),
+    key("limits.activity_workers", Kind::Count, "1000"),
+    key("limits.versions", Kind::Count, "1000"),
+    key("limits.aliases", Kind::Count, "100"),
     key("keys.*.secret", Kind::Secret, ""),
     key("keys.*.account", Kind::Account, ""),
     key("services.*.endpoint", Kind::Endpoint, "embedded"),
@@ -125,11 +136,12 @@ impl Kind {
     pub fn read(self, value: &DeValue<'_>) -> Result<Value, String> {
         match self {
             Kind::Port => {
-                let number = value
-                    .as_integer()
-                    .and_then(|number| i64::from_str_radix(number.as_str(), number.radix()).ok());
-                let port = number.filter(|number| (1..=65535).contains(number));
+                let port = integer(value).filter(|number| (1..=65535).contains(number));
                 port.map(Value::Number).ok_or_else(|| "expected a port, such as 25".into())
+            }
+            Kind::Count => {
+                let count = integer(value).filter(|number| *number > 0);
+                count.map(Value::Number).ok_or_else(|| "expected a number above 0".into())
             }
             Kind::Flag => value.as_bool().map(Value::Flag).ok_or_else(|| "expected true or false".into()),
             Kind::Networks => {
@@ -159,7 +171,7 @@ impl Kind {
             Kind::Choice(words) => words.contains(&text),
             Kind::Endpoint => matches!(text, "embedded" | "aws") || is_url(text),
             Kind::Text | Kind::Secret | Kind::Path => !text.is_empty(),
-            Kind::Port | Kind::Flag | Kind::Networks => false,
+            Kind::Port | Kind::Count | Kind::Flag | Kind::Networks => false,
         }
     }
 
@@ -173,10 +185,16 @@ impl Kind {
             Kind::Choice(words) => format!("one of {}", words.join(", ")),
             Kind::Endpoint => "embedded, aws, or a URL that begins with http:// or https://".into(),
             Kind::Port => "a port".into(),
+            Kind::Count => "a number".into(),
             Kind::Flag => "true or false".into(),
             Kind::Networks => "networks such as [\"10.0.0.0/8\", \"203.0.113.7\"]".into(),
         }
     }
+}
+
+fn integer(value: &DeValue<'_>) -> Option<i64> {
+    let number = value.as_integer()?;
+    i64::from_str_radix(number.as_str(), number.radix()).ok()
 }
 
 /// Scheme, host and maybe a port: what requests are sent to; paths belong to the requests.

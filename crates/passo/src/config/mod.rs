@@ -116,6 +116,14 @@ impl Settings {
         }
     }
 
+    /// A key that holds a number above 0.
+    pub fn count(&self, path: &[&str]) -> Option<u64> {
+        match self.value(path)? {
+            Value::Number(count) => u64::try_from(*count).ok(),
+            Value::Text(_) | Value::Flag(_) | Value::List(_) => None,
+        }
+    }
+
     /// Whether a key is true.
     pub fn flag(&self, path: &[&str]) -> bool {
         self.value(path) == Some(&Value::Flag(true))

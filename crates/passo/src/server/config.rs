@@ -4,13 +4,16 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use runtime::Quotas;
 use services::configuration::{DEFAULT_ACCOUNT, DEFAULT_REGION};
 use services::{AccessKey, EcsMode, Enforce, ServicesConfig, Smtp};
 
+use super::TlsFiles;
 use super::endpoints::{Endpoints, Rules};
 use super::outside::{self, Outside, Pointed};
 use crate::client::Login;
 use crate::config::Settings;
+use crate::mocks::MockFile;
 
 /// Everything that the operator decides.
 #[derive(Clone, Debug)]
@@ -19,6 +22,10 @@ pub struct ServerConfig {
     pub data: PathBuf,
     /// Address to listen on; port 0 takes a free one.
     pub listen: SocketAddr,
+    /// Certificate and key; without them, HTTP is plain.
+    pub tls: Option<TlsFiles>,
+    /// Names under which clients of other machines reach it.
+    pub hosts: Vec<String>,
     /// How ECS tasks run.
     pub ecs: EcsMode,
     /// What a missing permission does.
@@ -29,6 +36,8 @@ pub struct ServerConfig {
     pub region: String,
     /// A mail server.
     pub smtp: Option<Smtp>,
+    /// What an account may have in a region.
+    pub quotas: Quotas,
     /// Access keys; with at least one, signatures are verified.
     pub keys: Vec<AccessKey>,
     /// Services that are pointed elsewhere.
@@ -37,6 +46,8 @@ pub struct ServerConfig {
     pub http: Rules,
     /// When the clock starts that can be set forward; without it, the machine's clock holds.
     pub clock: Option<jiff::Timestamp>,
+    /// Test cases, in which states are answered from a file.
+    pub mocks: Option<Arc<MockFile>>,
 }
 
 impl ServerConfig {
@@ -45,15 +56,19 @@ impl ServerConfig {
         ServerConfig {
             data,
             listen,
+            tls: None,
+            hosts: Vec::new(),
             ecs: EcsMode::default(),
             iam: Enforce::default(),
             account: DEFAULT_ACCOUNT.into(),
             region: DEFAULT_REGION.into(),
             smtp: None,
+            quotas: Quotas::default(),
             keys: Vec::new(),
             pointed: Vec::new(),
             http: Rules::default(),
             clock: None,
+            mocks: None,
         }
     }
 
@@ -74,6 +89,7 @@ impl ServerConfig {
             settings.names("keys").into_iter().filter_map(|id| self.access_key(settings, id)).collect();
         self.pointed = outside::pointed(settings);
         self.http = Rules::read(settings);
+        self.quotas = quotas(settings);
         self
     }
 
@@ -115,5 +131,21 @@ impl ServerConfig {
             clock,
             ..ServicesConfig::new(&self.data)
         }
+    }
+}
+
+/// AWS's quotas, but for what the file says.
+fn quotas(settings: &Settings) -> Quotas {
+    let default = Quotas::default();
+    let limit = |name: &str, default: u64| settings.count(&["limits", name]).unwrap_or(default);
+    let limit_of_list =
+        |name: &str, default: usize| usize::try_from(limit(name, default as u64)).unwrap_or(usize::MAX);
+    Quotas {
+        state_machines: limit("state_machines", default.state_machines),
+        activities: limit("activities", default.activities),
+        open_executions: limit("open_executions", default.open_executions),
+        activity_workers: limit_of_list("activity_workers", default.activity_workers),
+        versions: limit_of_list("versions", default.versions),
+        aliases: limit_of_list("aliases", default.aliases),
     }
 }

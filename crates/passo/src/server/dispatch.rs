@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use asl::payload::Payload;
-use asl::program::{Resource, ResourceKind};
+use asl::program::{Pattern, Resource, ResourceKind};
 use engine::map_run::{ReadItems, WriteResults};
 use engine::{Failure, Start};
 use integrations::items::{self, ChildPages, ChildRecord, ItemReaders, Place};
@@ -13,10 +13,12 @@ use integrations::{
     Call, HttpTrace, Identity, Integrations, Observation, Report, Secrets, Stage, TransportError,
 };
 use runtime::{
-    BoxFuture, CancelReport, Dispatch, ItemsReport, MapRunChild, MapRunChildren, TaskCall, TaskReport,
+    BoxFuture, CancelReport, Dispatch, ItemsReport, MapRunChild, MapRunChildren, Mocks, TaskCall, TaskReport,
     TaskTrace,
 };
-use serde_json::Value;
+use serde_json::{Value, json};
+
+use crate::mocks::{MockFile, Response};
 
 use super::endpoints::ANSWER_WAIT;
 
@@ -28,12 +30,37 @@ const LOOK_AGAIN_MAX: Duration = Duration::from_secs(1);
 pub(super) struct Tasks {
     integrations: Integrations,
     readers: ItemReaders,
+    mocks: Option<Arc<MockFile>>,
 }
 
+/// Marks the handle of a mocked job or callback; beside it stands the result. No service has such a handle.
+const MOCKED: &str = "MockedResponse";
+
 impl Tasks {
-    pub fn new(integrations: Integrations) -> Tasks {
+    pub fn new(integrations: Integrations, mocks: Option<Arc<MockFile>>) -> Tasks {
         let readers = ItemReaders::new(Arc::clone(integrations.transport()));
-        Tasks { integrations, readers }
+        Tasks { integrations, readers, mocks }
+    }
+
+    /// The answer to a call of a test case, unless its state calls the service.
+    fn mocked(&self, call: &TaskCall) -> Option<TaskReport> {
+        let test_case = call.test_case.as_ref()?;
+        let response = match &self.mocks {
+            Some(mocks) => mocks.response(test_case),
+            None => Err(format!(
+                "The test case {} cannot go on: the server runs without a mock configuration.",
+                test_case.test_case
+            )),
+        };
+        let failed = |failure| TaskReport::Failed { failure, stage: engine::Stage::Run };
+        Some(match response {
+            Ok(None) => return None,
+            Ok(Some(Response::Return(result))) => returned(&call.resource, result),
+            Ok(Some(Response::Throw { error, cause })) => {
+                failed(Failure { error: Some(error.into()), cause: cause.map(Arc::from) })
+            }
+            Err(cause) => failed(Failure::runtime(cause)),
+        })
     }
 
     async fn watch(&self, call: Call, handle: Payload) -> TaskReport {
@@ -46,6 +73,22 @@ impl Tasks {
             }
             pause = (pause * 2).min(LOOK_AGAIN_MAX);
         }
+    }
+}
+
+/// A mocked result. A job, and a callback, is submitted first, as its history shows on AWS.
+fn returned(resource: &Resource, result: Value) -> TaskReport {
+    let waits = match &resource.kind {
+        ResourceKind::Lambda | ResourceKind::Activity => false,
+        ResourceKind::Service { pattern, .. } => match pattern {
+            Pattern::RequestResponse => false,
+            Pattern::Sync | Pattern::Sync2 | Pattern::WaitForTaskToken => true,
+        },
+    };
+    let output = Payload::from_value(result.clone());
+    match waits {
+        true => TaskReport::Submitted { output, handle: Payload::from_value(json!({ MOCKED: result })) },
+        false => TaskReport::Succeeded { output },
     }
 }
 
@@ -153,6 +196,10 @@ pub(super) fn check_mock(
 }
 
 impl Dispatch for Tasks {
+    fn mocks(&self) -> Option<&dyn Mocks> {
+        self.mocks.as_deref().map(|mocks| mocks as &dyn Mocks)
+    }
+
     fn check(&self, resource: &Resource, arguments: &Payload) -> Result<(), String> {
         self.integrations.check(resource, arguments)
     }
@@ -192,6 +239,9 @@ impl Dispatch for Tasks {
 
     fn run(&self, call: TaskCall) -> BoxFuture<'_, TaskReport> {
         Box::pin(async move {
+            if let Some(report) = self.mocked(&call) {
+                return report;
+            }
             let call = call_of(call);
             in_time(&call, async { task_report(self.integrations.run(&call).await) }, |report| report).await
         })
@@ -218,12 +268,20 @@ impl Dispatch for Tasks {
     }
 
     fn observe(&self, call: TaskCall, handle: Payload) -> BoxFuture<'_, TaskReport> {
-        Box::pin(self.watch(call_of(call), handle))
+        Box::pin(async move {
+            match handle.value().get(MOCKED) {
+                Some(result) => TaskReport::Succeeded { output: Payload::from_value(result.clone()) },
+                None => self.watch(call_of(call), handle).await,
+            }
+        })
     }
 
     fn cancel(&self, call: TaskCall, handle: Option<Payload>) -> BoxFuture<'_, CancelReport> {
         Box::pin(async move {
             let handle = handle.as_ref().map(Payload::value).filter(|handle| !handle.is_null());
+            if handle.is_some_and(|handle| handle.get(MOCKED).is_some()) {
+                return CancelReport::Done;
+            }
             self.integrations.cancel(&call_of(call), handle).await;
             CancelReport::Done
         })

@@ -10,6 +10,9 @@ pub enum ServerError {
     /// The address is taken or may not be used.
     #[error("cannot listen on {0}: {1}\nhint: {hint}", hint = hint(.1))]
     Listen(SocketAddr, std::io::Error),
+    /// Certificate or key.
+    #[error("{0}")]
+    Tls(String),
     /// A service that is pointed elsewhere cannot be.
     #[error("{0}")]
     Outside(String),

@@ -77,11 +77,12 @@ impl About {
         }
     }
 
-    /// Answers `/healthz`, `/readyz` and `/local/info`; none for everything else.
+    /// Answers `/healthz`, `/readyz` and, to this machine, `/local/info`; none for everything else.
     pub async fn answer(
         &self,
         request: &http::Request<Bytes>,
         ready: impl FnOnce() -> bool,
+        is_here: bool,
     ) -> Option<http::Response<Bytes>> {
         if request.method() != http::Method::GET {
             return None;
@@ -90,7 +91,10 @@ impl About {
             "/healthz" => Some(json(200, Bytes::from_static(br#"{"status":"ok"}"#))),
             "/readyz" if ready() => Some(json(200, Bytes::from_static(br#"{"status":"ready"}"#))),
             "/readyz" => Some(json(503, Bytes::from_static(br#"{"status":"stopping"}"#))),
-            "/local/info" => Some(json(200, Bytes::from(serde_json::to_vec(self.info().await).ok()?))),
+            // Paths and versions are nobody's business elsewhere.
+            "/local/info" if is_here => {
+                Some(json(200, Bytes::from(serde_json::to_vec(self.info().await).ok()?)))
+            }
             _ => None,
         }
     }

@@ -7,6 +7,7 @@ mod config;
 mod dispatch;
 mod endpoints;
 mod errors;
+mod gzip;
 mod local;
 mod observers;
 mod outside;
@@ -15,19 +16,22 @@ mod roles;
 mod sdk;
 mod stacks;
 mod states;
+mod tls;
 mod transport;
 
 use std::future::Future;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 
 use api::{Api, Surroundings};
+use asl::resource::ResourceCatalog;
 use bytes::Bytes;
 use clock::{ClockError, MovableClock};
 use endpoints::Endpoints;
 use integrations::{Catalog, Integrations};
 use runtime::{Compilers, Runtime, RuntimeConfig, RuntimeParts};
+use services::server::Opening;
 use services::{AllowedHosts, FromPage, Services};
 use store::{SqliteOptions, SqliteStore};
 use tokio::net::TcpListener;
@@ -35,15 +39,19 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::client::Login;
+use crate::mocks::MockableCatalog;
 pub use config::ServerConfig;
 pub use endpoints::{Network, Plain};
 pub use errors::ServerError;
 pub use local::Info;
+pub use tls::TlsFiles;
 
 /// A running server.
 pub struct Server {
     /// Where clients of this machine reach it.
     pub endpoint: String,
+    /// How others reach it, if they are to use TLS.
+    pub tls: Option<String>,
     login: Login,
     about: local::About,
     runtime: Arc<Runtime>,
@@ -58,6 +66,8 @@ struct Front {
     api: Api,
     services: Services,
     about: local::About,
+    /// On which it listens.
+    address: IpAddr,
     metrics: prometheus::Metrics,
     clock: Option<MovableClock>,
     stopping: watch::Receiver<bool>,
@@ -68,6 +78,7 @@ impl Server {
     pub async fn open(config: ServerConfig) -> Result<Server, ServerError> {
         let listener = errors::bind(config.listen).await?;
         let address = listener.local_addr().map_err(|error| ServerError::Listen(config.listen, error))?;
+        let door = Door::new(&config)?;
         let store = SqliteStore::open(&config.data, &SqliteOptions::default())?;
         let clocks = Clocks::open(&config)?;
         let outside = outside::open(&config.pointed).await.map_err(ServerError::Outside)?;
@@ -85,10 +96,13 @@ impl Server {
         observers.push(Arc::new(metrics.clone()));
         let sdk = sdk::Sdk::new(Arc::clone(&transport));
         let stacks = stacks::Stacks::new(Arc::clone(&transport));
-        let dispatch = dispatch::Tasks::new(Integrations::new(transport));
-        let catalog: Arc<Catalog> = Arc::new(Catalog);
+        let dispatch = dispatch::Tasks::new(Integrations::new(transport), config.mocks.clone());
+        let catalog: Arc<dyn ResourceCatalog + Send + Sync> = match config.mocks {
+            Some(_) => Arc::new(MockableCatalog),
+            None => Arc::new(Catalog),
+        };
         let runtime = Runtime::open(RuntimeParts {
-            config: RuntimeConfig::default(),
+            config: RuntimeConfig { quotas: config.quotas, ..RuntimeConfig::default() },
             store: Box::new(store),
             dispatch: Arc::new(dispatch),
             clock: clocks.runtime,
@@ -110,18 +124,22 @@ impl Server {
         services.environment().set_sdk_caller(Arc::new(sdk));
         services.environment().set_stack_maker(Arc::new(stacks));
         let (login, _) = config.owner();
+        let tls = config.tls.as_ref().map(|files| {
+            format!("https on {address}; plain http for this machine; {}", files.certificate.display())
+        });
         let about = local::About::new(config, outside.lines, &endpoint, services.clone());
         let (stop, stopping) = watch::channel(false);
         let front = Front {
             api,
             services: services.clone(),
             about: about.clone(),
+            address: address.ip(),
             metrics,
             clock: clocks.movable,
             stopping: stopping.clone(),
         };
-        let listener = tokio::spawn(listen(listener, front, stopping));
-        Ok(Server { endpoint, login, about, runtime, services, stop, listener })
+        let listener = tokio::spawn(listen(listener, door, front, stopping));
+        Ok(Server { endpoint, tls, login, about, runtime, services, stop, listener })
     }
 
     /// With which keys this process calls it.
@@ -181,8 +199,30 @@ fn reachable(address: SocketAddr) -> SocketAddr {
     dialled
 }
 
+/// By whom and how the server may be reached.
+struct Door {
+    opening: Opening,
+    allowed: AllowedHosts,
+}
+
+impl Door {
+    fn new(config: &ServerConfig) -> Result<Door, ServerError> {
+        let opening = match &config.tls {
+            Some(files) => tls::Tls::open(files).map_err(ServerError::Tls)?.opening(),
+            None => services::server::plain(),
+        };
+        let names = CONTAINER_HOSTS.into_iter().chain(config.hosts.iter().map(String::as_str));
+        let mut allowed = names.fold(AllowedHosts::loopback(), |allowed, name| allowed.with(name));
+        if !config.listen.ip().is_loopback() {
+            allowed = allowed.with_addresses();
+        }
+        Ok(Door { opening, allowed })
+    }
+}
+
 fn listen(
     listener: TcpListener,
+    door: Door,
     front: Front,
     mut stopping: watch::Receiver<bool>,
 ) -> impl Future<Output = ()> + Send {
@@ -195,21 +235,23 @@ fn listen(
         let front = front.clone();
         async move { front.handle(request, peer).await }
     };
-    let allowed = CONTAINER_HOSTS.iter().fold(AllowedHosts::loopback(), |allowed, name| allowed.with(name));
-    services::server::serve(listener, allowed.with_pages(pages), handler, stop)
+    services::server::serve(listener, door.opening, door.allowed.with_pages(pages), handler, stop)
 }
 
 impl Front {
     async fn handle(&self, mut request: http::Request<Bytes>, peer: SocketAddr) -> http::Response<Bytes> {
         request.extensions_mut().insert(peer.ip());
+        let is_here = tls::is_here(peer.ip(), self.address);
         // A web page was let in by a bucket of S3, and gets no further.
         if request.extensions().get::<FromPage>().is_some() {
             return self.services.handle(request).await;
         }
-        if let Some(answer) = self.about.answer(&request, || !*self.stopping.borrow()).await {
+        if let Some(answer) = self.about.answer(&request, || !*self.stopping.borrow(), is_here).await {
             return answer;
         }
-        if let Some(answer) = self.clock.as_ref().and_then(|clock| clock.answer(&request)) {
+        // Whoever may set the clock is on this machine.
+        if let Some(answer) = self.clock.as_ref().filter(|_| is_here).and_then(|clock| clock.answer(&request))
+        {
             return answer;
         }
         if let Some(answer) = self.metrics.answer(&request) {

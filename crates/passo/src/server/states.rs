@@ -9,6 +9,8 @@ use serde_json::json;
 use services::Services;
 use services::wire::{Access, CallContext, Protocol};
 
+use super::gzip;
+
 /// The API for calls from inside the process; attached once the runtime, which needs the transport first, is open.
 #[derive(Clone, Default)]
 pub(super) struct States(Arc<OnceLock<(Api, Services)>>);
@@ -37,9 +39,20 @@ pub(super) async fn over_http(
     request: http::Request<Bytes>,
 ) -> http::Response<Bytes> {
     let (parts, body) = request.into_parts();
-    match services.context(&parts, &body) {
-        Ok(context) => answer(api, services, &context, http::Request::from_parts(parts, body)).await,
-        Err(error) => refusal(error.status.as_u16(), &error.code, &error.message),
+    // What was signed is what was sent, so it is unpacked after the signature was verified.
+    let context = match services.context(&parts, &body) {
+        Ok(context) => context,
+        Err(error) => return refusal(error.status.as_u16(), &error.code, &error.message),
+    };
+    let wants_gzip = gzip::is_accepted(&parts.headers);
+    let body = match gzip::unpacked(&parts.headers, body) {
+        Ok(body) => body,
+        Err(error) => return refusal(error.status, error.code, error.message),
+    };
+    let answer = answer(api, services, &context, http::Request::from_parts(parts, body)).await;
+    match wants_gzip {
+        true => gzip::packed(answer),
+        false => answer,
     }
 }
 

@@ -54,6 +54,10 @@ impl Runtime {
             }
             return Ok(ActivityCreated { arn, created_at: existing.created_at });
         }
+        let present = self.registry.count(scope, RegistryKind::Activity).await?;
+        if present >= self.core.config.quotas.activities {
+            return Err(Error::ActivityLimitExceeded);
+        }
         let now = self.core.clock.now();
         let CreateActivity { name, tags, encryption } = request;
         let activity = ActivityRecord { arn: Arc::clone(&arn), name, created_at: now, encryption };

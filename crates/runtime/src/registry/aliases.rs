@@ -12,9 +12,6 @@ use crate::error::Error;
 use crate::page::PageRequest;
 use crate::runtime::Runtime;
 
-/// AWS's quota.
-const ALIASES_MAX: usize = 100;
-
 /// `routingConfiguration`: versions with their weights.
 pub type AliasRouting = Vec<Route>;
 
@@ -70,10 +67,7 @@ impl Runtime {
             }
             return Ok(AliasCreated { arn, created_at: existing.created_at });
         }
-        if registry.aliases_of(&machine).await?.len() >= ALIASES_MAX {
-            let text = "The maximum number of aliases for the state machine has been reached.";
-            return Err(Error::ServiceQuotaExceeded(text.to_owned()));
-        }
+        self.core.config.quotas.check_aliases(registry.aliases_of(&machine).await?.len())?;
         let now = self.core.clock.now();
         let CreateAlias { name, description, routing } = request;
         let arn_of_alias = Arc::clone(&arn);

@@ -197,6 +197,9 @@ impl Registry {
         if let Some(existing) = self.machine(&arn).await? {
             return self.same_again(&existing, &request).await;
         }
+        if self.count(scope, RegistryKind::StateMachine).await? >= self.core.config.quotas.state_machines {
+            return Err(Error::StateMachineLimitExceeded);
+        }
         let now = self.core.clock.now();
         let definition = programs::hash(&request.definition);
         let mut machine = StateMachineRecord {
@@ -286,13 +289,14 @@ impl Registry {
             machine.updated_at = now;
         }
         if let Some(text) = request.definition {
-            batch.definitions.push(Definition { scope: named.scope, hash: machine.definition, text });
+            batch.definitions.push(Definition { scope: named.scope.clone(), hash: machine.definition, text });
         }
         let revision_id = machine.revision_id.clone();
         let version_arn = if request.publish {
             match self.published(&machine).await? {
                 Some(version) => Some(Arc::clone(&version.arn)),
                 None => {
+                    self.core.config.quotas.check_versions(self.versions_of(&named).await?.len())?;
                     let version = new_version(&mut machine, request.version_description, now);
                     publish(&mut batch, Some(version))
                 }

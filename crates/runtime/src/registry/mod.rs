@@ -178,6 +178,12 @@ impl Registry {
         alias.routing.last().map(|route| Arc::clone(&route.version_arn))
     }
 
+    /// How many records of one kind an account has in a region.
+    async fn count(&self, scope: &Scope, kind: RegistryKind) -> Result<u64, Error> {
+        let scope = scope.clone();
+        self.core.read(move |reader| reader.registry_count(&scope, kind)).await
+    }
+
     /// A page of one kind of record, by name.
     async fn page<T>(
         &self,

@@ -16,9 +16,6 @@ use crate::error::Error;
 use crate::page::PageRequest;
 use crate::runtime::Runtime;
 
-/// AWS's quota.
-const VERSIONS_MAX: usize = 1_000;
-
 /// What AWS calls the revision before the first update.
 const INITIAL: &str = "INITIAL";
 
@@ -71,10 +68,7 @@ impl Runtime {
         if let Some(version) = registry.published(&existing).await? {
             return Ok(VersionPublished { arn: Arc::clone(&version.arn), created_at: version.created_at });
         }
-        if registry.versions_of(&named).await?.len() >= VERSIONS_MAX {
-            let text = "The maximum number of versions for the state machine has been reached.";
-            return Err(Error::ServiceQuotaExceeded(text.to_owned()));
-        }
+        self.core.config.quotas.check_versions(registry.versions_of(&named).await?.len())?;
         let mut machine = StateMachineRecord::clone(&existing);
         let version = new_version(&mut machine, description, self.core.clock.now());
         let published = VersionPublished { arn: Arc::clone(&version.arn), created_at: version.created_at };

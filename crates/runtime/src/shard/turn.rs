@@ -117,7 +117,9 @@ impl Shard {
         }
         let Some(resident) = self.residents.get(arn) else { return Ok(Some(Answer::NameTaken)) };
         let same = resident.execution.start().is_some_and(|running| {
-            running.input.text() == start.input.text() && running.state_machine_arn == start.state_machine_arn
+            running.input.text() == start.input.text()
+                && running.state_machine_arn == start.state_machine_arn
+                && running.test_case == start.test_case
         });
         if resident.execution.status() != Status::Running || !same {
             return Ok(Some(Answer::NameTaken));

@@ -18,6 +18,7 @@ use crate::activities::ActivityTask;
 use crate::dispatch::{CancelReport, TaskCall, TaskReport};
 use crate::failpoint;
 use crate::limits::InFlight;
+use crate::mocks::TestCaseCall;
 
 /// Delays between attempts to cancel grow to this.
 const CANCEL_DELAY_MAX: Duration = Duration::from_secs(60);
@@ -110,9 +111,13 @@ impl Dispatcher {
             return schedule_activity(core, start, task);
         }
         let resource = slot_of(&task.resource);
+        let test_case = TestCaseCall::new(start, &task);
         let role = task.credentials_role;
-        let call =
-            TaskCall { token: task.token, ..call(start, task.task, task.resource, role, task.arguments) };
+        let call = TaskCall {
+            token: task.token,
+            test_case,
+            ..call(start, task.task, task.resource, role, task.arguments)
+        };
         let mut state = self.lock();
         let key = (Arc::clone(&start.execution_arn), task.task);
         if state.stopped || state.tasks.contains_key(&key) {
@@ -365,5 +370,6 @@ fn call(
         arguments,
         token: None,
         trace_header: start.trace_header.clone(),
+        test_case: None,
     }
 }

@@ -123,6 +123,10 @@ fn release(core: &Arc<Core>, tickets: &mut Tickets, released: Released) {
     if core.fatal.is_raised() {
         return;
     }
+    // Before the answers: who has seen a start answered finds it counted.
+    for turn in &released.turns {
+        core.open_executions.saw(&turn.start, &turn.events);
+    }
     failpoint!("answer.before");
     for (ticket, answer) in released.answers {
         tickets.answer(ticket, answer);

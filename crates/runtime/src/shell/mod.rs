@@ -29,6 +29,7 @@ use crate::entropy::Seeds;
 use crate::error::Error;
 use crate::executions::result_of;
 use crate::programs::Programs;
+use crate::quotas::OpenExecutions;
 use crate::shard::{Answer, Naming};
 use committer::{Commit, Done, Fatal};
 use dispatcher::Dispatcher;
@@ -58,6 +59,7 @@ pub(crate) struct Core {
     pub(crate) admitted: Semaphore,
     pub(crate) express_slots: Arc<Semaphore>,
     pub(crate) closing: AtomicBool,
+    pub(crate) open_executions: OpenExecutions,
 }
 
 impl Core {

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use store::{ExecutionKey, ExecutionRow, OpenExecution, Reader, StoreError};
+use store::{ExecutionKey, ExecutionRow, ExecutionStatus, OpenExecution, Reader, StoreError};
 use tokio::sync::oneshot;
 
 use super::Core;
@@ -26,6 +26,7 @@ pub(crate) async fn recover(core: &Arc<Core>) -> Result<usize, Error> {
         let mut answers = Vec::new();
         for (open, row) in page {
             let Some(row) = row else { continue };
+            count_open(core, &row);
             match open.due {
                 _ if is_express(&row.arn) => super::express::rerun(core, row).await?,
                 Some(due) if !open.owes_tasks => core.tell(&row.arn, Ask::WakeAt(Arc::clone(&row.arn), due)),
@@ -40,6 +41,17 @@ pub(crate) async fn recover(core: &Arc<Core>) -> Result<usize, Error> {
         for answer in answers {
             answer.await.map_err(|_| Error::Stopping)?;
         }
+    }
+}
+
+/// A Standard execution that runs and is no child.
+fn count_open(core: &Core, row: &ExecutionRow) {
+    if row.status == ExecutionStatus::Running
+        && row.map_run.is_none()
+        && !is_express(&row.arn)
+        && let Some(scope) = core.keys.scope(row.key.scope)
+    {
+        core.open_executions.opened(&scope.account, &scope.region, &row.arn);
     }
 }
 

@@ -39,7 +39,7 @@ async fn run() -> Running {
         }
     };
     let stop_signal = async { stopped.await.unwrap_or(()) };
-    let served = tokio::spawn(serve(listener, AllowedHosts::loopback(), handler, stop_signal));
+    let served = tokio::spawn(serve(listener, plain(), AllowedHosts::loopback(), handler, stop_signal));
     Running { address, stop, served, begun, release }
 }
 

@@ -17,7 +17,7 @@ use crate::turn::{self, TurnError};
 use crate::{
     Difference, Direction, ExecutionCursor, ExecutionKey, ExecutionRow, ExecutionsQuery, HistoryQuery,
     JournalTurn, Keys, ListBy, MapRunItem, MapRunItemsQuery, OpenExecution, Page, Quarantined, Reader,
-    RegistryKey, RegistryQuery, RegistryRecord, Scope, ScopeId, StoreError, verify,
+    RegistryKey, RegistryKind, RegistryQuery, RegistryRecord, Scope, ScopeId, StoreError, verify,
 };
 
 /// Connections kept for the next call.
@@ -290,6 +290,14 @@ impl Reader for SqliteReader {
         let read = |row: &Row<'_>| Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?));
         let found = self.with(|connection| Ok(self.query(connection, sql, values, read)?.pop()))?;
         found.map(|(version, json)| RegistryRecord::from_json(key, version, &json)).transpose()
+    }
+
+    fn registry_count(&self, scope: &Scope, kind: RegistryKind) -> Result<u64, StoreError> {
+        let Some(scope) = self.keys.find(scope) else { return Ok(0) };
+        let sql = "SELECT count(*) FROM registry WHERE scope = ?1 AND kind = ?2";
+        let values = params![scope.0, kind.code()];
+        let count = |row: &Row<'_>| row.get::<_, u64>(0);
+        self.with(|connection| Ok(self.query(connection, sql, values, count)?.pop().unwrap_or(0)))
     }
 
     fn registry_page(&self, query: &RegistryQuery) -> Result<Page<RegistryRecord, Arc<str>>, StoreError> {

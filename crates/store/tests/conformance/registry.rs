@@ -126,6 +126,8 @@ fn versions_are_listed_newest_first(backend: &dyn Backend) {
     let mut store = backend.open();
     put(&mut *store, [1, 2, 9, 10, 11].map(|number| version("Order", number)));
     put(&mut *store, [version("Orders", 3), version("Orde", 4)]);
+    let count = |kind| store.reader().registry_count(&samples::scope(FRANKFURT), kind).expect("a count");
+    assert_eq!((count(RegistryKind::Version), count(RegistryKind::Alias)), (7, 0));
     let backward = RegistryQuery { direction: Direction::Backward, ..query(RegistryKind::Version, "Order:") };
     assert_eq!(names(&*store, backward), ["11", "10", "9", "2", "1"]);
     assert_eq!(names(&*store, query(RegistryKind::Version, "Order:")), ["1", "2", "9", "10", "11"]);

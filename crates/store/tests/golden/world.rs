@@ -51,7 +51,7 @@ pub fn fill(directory: &Path) {
             });
         }
         if name.starts_with("Redriven") {
-            world.run(InputKind::Redriven);
+            world.run(InputKind::Redriven { client_token: None });
         }
     }
     fill_map_runs(&mut store);
@@ -165,6 +165,8 @@ fn start(machine: &str, definition: DefinitionHash) -> Start {
         map_run: None,
         region: "eu-central-1".into(),
         account: "000000000000".into(),
+        test_case: None,
+        synchronous: false,
         limits: Limits::default(),
     }
 }

@@ -59,6 +59,8 @@ pub fn start(region: &str, machine: &str, name: &str) -> Start {
         map_run: None,
         region: region.into(),
         account: "000000000000".into(),
+        test_case: None,
+        synchronous: false,
         limits: Limits::default(),
     }
 }
@@ -167,7 +169,7 @@ impl Script {
     }
 
     pub fn redriven(&mut self, count: u32) -> &mut Script {
-        self.event(EventKind::ExecutionRedriven { count, deadline: None })
+        self.event(EventKind::ExecutionRedriven { count, deadline: None, client_token: Default::default() })
     }
 
     pub fn cancelled(&mut self) -> &mut Script {

@@ -149,6 +149,7 @@ async fn real(
         arguments: task.arguments.clone(),
         token: task.token.clone(),
         trace_header: None,
+        test_case: None,
     };
     let timeout = task.timeout.unwrap_or(DURATION_MAX).min(DURATION_MAX);
     let (report, trace) = api.runtime.try_task(call, secrets, timeout).await;
@@ -180,6 +181,8 @@ fn pretended(api: &Api, caller: &Caller, request: &Request) -> Arc<Start> {
         map_run: None,
         region: region.as_ref().into(),
         account: account.as_ref().into(),
+        test_case: None,
+        synchronous: false,
         limits: Limits::default(),
     })
 }

@@ -128,7 +128,8 @@ async fn carry_on(
         Standing::Runs => {}
         Standing::Ended(result) => run.child_ended(index, Some(redrives), result),
         Standing::Redrive(arn, result) => {
-            if matches!(core.ask_inside(&arn, InputKind::Redriven).await?, Answer::Accepted { .. }) {
+            let again = InputKind::Redriven { client_token: None };
+            if matches!(core.ask_inside(&arn, again).await?, Answer::Accepted { .. }) {
                 return Ok(());
             }
             // One that cannot be redriven stays as it ended, unless it was redriven already and tells its end itself.
