@@ -69,7 +69,8 @@ impl<'a> Turn<'a> {
     /// later ones are not asked.
     fn retry(&mut self, site: Site<'a>, prev: u64, failure: &Failure, also: Option<&'static str>) -> bool {
         let retriers = handlers(site).0;
-        let matching = |retrier: &Retrier| matches(&retrier.error_equals, failure, also);
+        let by_task = self.is_of_task();
+        let matching = |retrier: &Retrier| matches(&retrier.error_equals, failure, also, by_task);
         let Some(index) = retriers.iter().position(matching) else { return false };
         let retrier = &retriers[index];
         self.note(|inspection| inspection.retry_index = Some(index));
@@ -92,6 +93,11 @@ impl<'a> Turn<'a> {
         true
     }
 
+    /// Whether `States.TaskFailed` may stand for an error: always, unless a trial says that another state raised it.
+    fn is_of_task(&self) -> bool {
+        self.trial.as_ref().is_none_or(|notes| notes.by_task)
+    }
+
     fn fan_failed(&mut self, site: Site<'a>, prev: u64, failure: &Failure) {
         let failure = failure.clone();
         let kind = match site.state.kind {
@@ -104,7 +110,8 @@ impl<'a> Turn<'a> {
     /// Leaves the state by a catcher, or gives back the failure that nothing caught: the same, or the catcher's own.
     fn catch(&mut self, site: Site<'a>, failure: Failure, also: Option<&'static str>) -> Option<Failure> {
         let catchers = handlers(site).1;
-        let matching = |catcher: &Catcher| matches(&catcher.error_equals, &failure, also);
+        let by_task = self.is_of_task();
+        let matching = |catcher: &Catcher| matches(&catcher.error_equals, &failure, also, by_task);
         let Some(index) = catchers.iter().position(matching) else { return Some(failure) };
         self.note(|inspection| {
             inspection.catch_index = Some(index);
@@ -185,15 +192,15 @@ fn handlers<'a>(site: Site<'a>) -> (&'a [Retrier], &'a [Catcher]) {
     }
 }
 
-/// Whether `ErrorEquals` names an error.
-fn matches(error_equals: &[Arc<str>], failure: &Failure, also: Option<&str>) -> bool {
+/// Whether `ErrorEquals` names an error. `by_task`: `States.TaskFailed` may stand for it.
+fn matches(error_equals: &[Arc<str>], failure: &Failure, also: Option<&str>, by_task: bool) -> bool {
     let error = failure.error();
     if error == "States.Runtime" {
         return false;
     }
     error_equals.iter().any(|name| match &**name {
         "States.ALL" => true,
-        "States.TaskFailed" => error != "States.Timeout",
+        "States.TaskFailed" if by_task => error != "States.Timeout",
         name => name == error || also == Some(name),
     })
 }

@@ -78,8 +78,9 @@ fn unsupported_here(service: &str, action: &str, pattern: Pattern) -> Option<Str
     if ABSENT.contains(&service) {
         return Some(format!("{service}:{action}"));
     }
+    // What AWS itself does not have, `lambda:invoke.sync` for example, is refused in AWS's words.
     let waits = matches!(pattern, Pattern::Sync | Pattern::Sync2);
-    (waits && optimized::find(service).is_some() && !sync::SUPPORTED.contains(&service))
+    (waits && pattern_exists(service, action, pattern) && !sync::SUPPORTED.contains(&service))
         .then(|| format!("{service}:{action}{}", pattern.suffix()))
 }
 

@@ -137,6 +137,7 @@ fn shown(described: &StateMachineDescription, metadata_only: bool) -> Shown {
         machine.logging.clone().unwrap_or_else(|| json!({ "level": "OFF", "includeExecutionData": false }));
     let mut logging = logging;
     if let Some(members) = logging.as_object_mut() {
+        members.retain(|_, value| !value.is_null());
         members.entry("level").or_insert_with(|| "OFF".into());
         members.entry("includeExecutionData").or_insert_with(|| false.into());
     }

@@ -245,10 +245,15 @@ impl Compiler<'_> {
         let site = fields.site.field("Label");
         let forbidden =
             |c: char| c.is_whitespace() || c.is_control() || "?*<>{}[]:;,\\|^~$#%&`\"".contains(c);
-        if label.is_empty() || label.chars().count() > LABEL_CHARS_MAX || label.chars().any(forbidden) {
-            let message = format!(
-                "Label '{label}' is not valid: it must have between 1 and {LABEL_CHARS_MAX} characters, without white space, wildcards, brackets and special characters"
-            );
+        let wrong = match label.chars().find(|c| forbidden(*c)) {
+            _ if label.is_empty() => Some("Label cannot be empty".to_owned()),
+            _ if label.chars().count() > LABEL_CHARS_MAX => {
+                Some(format!("Label cannot exceed {LABEL_CHARS_MAX} characters"))
+            }
+            Some(c) => Some(format!("Label contains invalid character: '{}'", c.escape_debug())),
+            None => None,
+        };
+        if let Some(message) = wrong {
             self.findings.error(Code::InvalidLabelName, message, &site, &span);
         }
         if !self.labels.insert(label.to_owned()) {

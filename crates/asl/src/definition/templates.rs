@@ -101,17 +101,24 @@ impl Compiler<'_> {
             node.as_str().and_then(|text| PathOrIntrinsic::parse(text).ok().map(|path| (text, path)));
         match expression {
             Some((text, expression)) => {
+                if expression.has_open_escape() {
+                    self.no_expression(key, node, site);
+                }
                 self.note_variables(&expression);
                 Some(Template::Path { field: key.into(), source: text.into(), expression })
             }
             None => {
-                let message = format!(
-                    "The value for the field '{key}' must be a valid JSONPath or a valid intrinsic function call"
-                );
-                self.findings.schema(message, site, &node.span);
+                self.no_expression(key, node, site);
                 None
             }
         }
+    }
+
+    fn no_expression(&mut self, key: &str, node: &Node, site: &Site) {
+        let message = format!(
+            "The value for the field '{key}' must be a valid JSONPath or a valid intrinsic function call"
+        );
+        self.findings.schema(message, site, &node.span);
     }
 
     /// Warns of `"x": "$.y"`, which is most often meant to be `"x.$"`.

@@ -137,6 +137,15 @@ impl PathOrIntrinsic {
         Ok(PathOrIntrinsic::Intrinsic(Intrinsic::parse(text)?))
     }
 
+    /// Whether a quoted string has a backslash before anything but `'`, `{`, `}` and `\`. AWS refuses it with the definition;
+    /// definitions that were stored before we did keep it as it is.
+    pub fn has_open_escape(&self) -> bool {
+        match self {
+            PathOrIntrinsic::Path(_) => false,
+            PathOrIntrinsic::Intrinsic(intrinsic) => intrinsic.has_open_escape(),
+        }
+    }
+
     /// The value, borrowed from the scope if it is there.
     pub fn evaluate<'a>(
         &self,
@@ -194,6 +203,14 @@ impl Intrinsic {
     /// The text as it was written.
     pub fn text(&self) -> &str {
         &self.text
+    }
+
+    fn has_open_escape(&self) -> bool {
+        self.arguments.iter().any(|argument| match argument {
+            Argument::Text(text) => strings::has_open_escape(text),
+            Argument::Invocation(intrinsic) => intrinsic.has_open_escape(),
+            Argument::Literal(_) | Argument::Path(_) => false,
+        })
     }
 
     /// The names of the variables it reads, each once, in order of name.

@@ -31,6 +31,17 @@ pub(super) fn unescape(text: &str) -> String {
     result
 }
 
+/// Whether a backslash stands before anything but what it may escape.
+pub(super) fn has_open_escape(text: &str) -> bool {
+    let mut characters = text.chars();
+    while let Some(c) = characters.next() {
+        if c == '\\' && !matches!(characters.next(), Some('\'' | '{' | '}' | '\\')) {
+            return true;
+        }
+    }
+    false
+}
+
 fn text(value: &Value) -> Result<&str, String> {
     value.as_str().ok_or_else(|| format!("The argument must be a string, but was: {value}"))
 }

@@ -18,7 +18,7 @@ use crate::start::{Failure, MapRunLink, Start};
 /// Most children at a time when MaxConcurrency is absent or 0 (AWS's quota).
 const CONCURRENCY_MAX: u64 = 10_000;
 /// Most items that a batch may hold when only its bytes are bounded.
-const BATCH_ITEMS_MAX: u64 = 10_000;
+pub(crate) const BATCH_ITEMS_MAX: u64 = 10_000;
 
 /// The Map state, with the data that its expressions look at.
 pub(crate) struct MapState<'a> {
@@ -35,6 +35,30 @@ pub(crate) struct MapState<'a> {
 pub(crate) struct Batch {
     pub input: Payload,
     pub items: u64,
+}
+
+/// One batch of the items at hand: as many as its bytes let in, but at least one.
+pub(crate) fn grouped<E>(
+    batch_input: Option<&Payload>,
+    bytes_max: u64,
+    items: impl Iterator<Item = Result<Payload, E>>,
+) -> Result<Batch, E> {
+    let mut bytes = batch_input.map_or(0, Payload::len) + 32;
+    let mut chosen = Vec::new();
+    for item in items {
+        let item = item?;
+        bytes += item.len() + 1;
+        if bytes as u64 > bytes_max && !chosen.is_empty() {
+            break;
+        }
+        chosen.push(item.value().clone());
+    }
+    let number = chosen.len() as u64;
+    let input = match batch_input {
+        Some(batch_input) => json!({ "BatchInput": batch_input.value(), "Items": chosen }),
+        None => json!({ "Items": chosen }),
+    };
+    Ok(Batch { input: Payload::from_value(input), items: number })
 }
 
 struct Known<'a>(&'a [(Arc<str>, Payload)]);
@@ -160,26 +184,9 @@ impl<'a> MapState<'a> {
         let batch_input = self.template(batcher.batch_input.as_ref())?;
         let payload_max = self.start.parent.limits.payload_max;
         let bytes_max = bytes_max.filter(|number| *number > 0).unwrap_or(payload_max).min(payload_max);
-        let mut bytes = batch_input.as_ref().map_or(0, Payload::len) + 32;
-        let mut chosen = Vec::new();
-        for (offset, item) in items.iter().enumerate().take(items_max as usize) {
-            let selected = self.selected(first + offset as u64, item)?;
-            bytes += selected.len() + 1;
-            if bytes as u64 > bytes_max && !chosen.is_empty() {
-                break;
-            }
-            chosen.push(selected.value().clone());
-        }
-        let number = chosen.len() as u64;
-        let input = match batch_input {
-            Some(batch_input) => json!({ "BatchInput": batch_input.value(), "Items": chosen }),
-            None => json!({ "Items": chosen }),
-        };
-        // Items lie two levels deeper in a batch, and no input may nest deeper than others.
-        let text = input.to_string();
-        let input =
-            Payload::parse(text).map_err(|error| Failure::new("States.Runtime", error.to_string()))?;
-        Ok(Batch { input, items: number })
+        let selected = items.iter().enumerate().take(items_max as usize);
+        let selected = selected.map(|(offset, item)| self.selected(first + offset as u64, item));
+        grouped(batch_input.as_ref(), bytes_max, selected)
     }
 
     fn selected(&mut self, index: u64, item: &Value) -> Result<Payload, Failure> {

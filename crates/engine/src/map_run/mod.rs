@@ -6,7 +6,7 @@
 //! computed from it. It does not run states, read objects or write results.
 
 mod event;
-mod items;
+pub(crate) mod items;
 mod state;
 mod step;
 

@@ -53,7 +53,11 @@ pub(crate) fn begin<'a>(turn: &mut Turn<'a>, site: Site<'a>, map: &'a Map) -> Re
     // Only a Map Run tolerates failures, but AWS evaluates the fields of any Map, after its start
     // (`3<2 MapStateStarted; 4<3 ExecutionFailed`).
     check_tolerance(turn, site, map, &input)?;
-    if distributed { map_run::begin(turn, site, map) } else { Ok(()) }
+    if !distributed {
+        return Ok(());
+    }
+    map_run::check_fields(turn, site, map, &input)?;
+    map_run::begin(turn, site, map)
 }
 
 fn check_tolerance<'a>(turn: &mut Turn<'a>, site: Site<'a>, map: &Map, input: &Payload) -> Result<(), Fault> {
@@ -72,8 +76,8 @@ fn check_tolerance<'a>(turn: &mut Turn<'a>, site: Site<'a>, map: &Map, input: &P
     Ok(())
 }
 
-/// The items: an array, or with JSONPath also an object, whose members are the items.
-fn items_of<'a>(
+/// The items: an array; of a distributed Map also an object, whose members are the items.
+pub(crate) fn items_of<'a>(
     turn: &mut Turn<'a>,
     site: Site<'a>,
     map: &'a Map,
@@ -92,8 +96,8 @@ fn items_of<'a>(
     };
     match (items.value(), &map.items, site.state.query_language) {
         (Value::Array(_), _, _) => Ok(items),
-        (Value::Object(_), _, QueryLanguage::JsonPath) => Ok(items),
-        (Value::Object(_), _, QueryLanguage::Jsonata) if map.mode != MapMode::Inline => Ok(items),
+        // Recorded: an inline Map takes arrays only.
+        (Value::Object(_), _, _) if map.mode != MapMode::Inline => Ok(items),
         (value, Some(Items::Jsonata(asl::program::Template::Jsonata { field, source, .. })), _) => {
             Err(dynamic::unexpected(source, field, "array", value).into())
         }

@@ -3,9 +3,12 @@
 
 use std::sync::Arc;
 
+use asl::dynamic;
 use asl::entropy::uuid_v4;
+use asl::payload::Payload;
 use asl::program::Map;
 
+use crate::data_flow::Sight;
 use crate::event::EventKind;
 use crate::fault::Fault;
 use crate::frame::Work;
@@ -19,6 +22,45 @@ pub(crate) fn begin<'a>(turn: &mut Turn<'a>, site: Site<'a>, map: &Map) -> Resul
     let machine = start.state_machine_arn.replacen(":stateMachine:", ":mapRun:", 1);
     let id = uuid_v4(&mut turn.entropy);
     turn.emit(site.frame, EventKind::MapRunStarted { map_run_arn: format!("{machine}/{label}:{id}").into() });
+    Ok(())
+}
+
+/// Evaluates what the Map Run will evaluate, so that a fault is the state's (recorded for MaxItemsPath: no Map Run begins).
+pub(crate) fn check_fields<'a>(
+    turn: &mut Turn<'a>,
+    site: Site<'a>,
+    map: &'a Map,
+    input: &Payload,
+) -> Result<(), Fault> {
+    let reader = map.item_reader.as_ref();
+    let writer = map.result_writer.as_ref();
+    let batcher = map.item_batcher.as_ref();
+    let templates = [
+        reader.and_then(|reader| reader.arguments.as_ref()),
+        batcher.and_then(|batcher| batcher.batch_input.as_ref()),
+        writer.and_then(|writer| writer.arguments.as_ref()),
+    ];
+    let numbers = [
+        (reader.and_then(|reader| reader.max_items.as_ref()), "MaxItems"),
+        (batcher.and_then(|batcher| batcher.max_items_per_batch.as_ref()), "MaxItemsPerBatch"),
+        (batcher.and_then(|batcher| batcher.max_input_bytes_per_batch.as_ref()), "MaxInputBytesPerBatch"),
+    ];
+    for template in templates.into_iter().flatten() {
+        turn.template(site, template, Sight::of(input))?;
+    }
+    for (dynamic, field) in numbers {
+        let Some(dynamic) = dynamic else { continue };
+        let number = turn.look(site, dynamic, Sight::of(input), |view, entropy| {
+            dynamic::integer(dynamic, field, view, entropy)
+        });
+        match number {
+            // Recorded: below zero it is the reader that fails, and with it the Map Run.
+            Err(Fault::Runtime(text)) if field == "MaxItems" && text.ends_with("cannot be negative.") => {}
+            number => {
+                number?;
+            }
+        }
+    }
     Ok(())
 }
 

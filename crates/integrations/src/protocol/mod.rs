@@ -35,6 +35,8 @@ pub struct Fault {
     pub request_id: String,
     /// S3's `x-amz-id-2`.
     pub extended_request_id: Option<String>,
+    /// The code of the query protocol, which services that once spoke it still tell (`x-amzn-query-error`).
+    pub query_code: Option<String>,
 }
 
 /// Why a request could not be made.

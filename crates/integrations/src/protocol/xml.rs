@@ -160,6 +160,7 @@ pub(super) fn fault(response: &http::Response<Bytes>) -> Fault {
         request_id: text("RequestId").filter(|id| !id.is_empty()).unwrap_or(header_id),
         extended_request_id: text("HostId")
             .or_else(|| Some(response.headers().get("x-amz-id-2")?.to_str().ok()?.to_string())),
+        query_code: None,
     }
 }
 

@@ -98,8 +98,12 @@ fn map_fields(data: Shown, state: &State, inspection: &Inspection) -> Shown {
     if !matches!(state.kind, StateKind::Map(_)) {
         return data;
     }
-    let mut data =
-        data.maybe("afterItemSelector", inspection.after_item_selector.as_ref().map(Payload::text));
+    let pointed = inspection.after_items_pointer.as_ref();
+    let pointed = pointed.filter(|_| state.query_language == QueryLanguage::JsonPath);
+    let mut data = data
+        .maybe("afterItemsPointer", pointed.map(Payload::text))
+        .maybe("afterItemSelector", inspection.after_item_selector.as_ref().map(Payload::text))
+        .maybe("afterItemBatcher", inspection.after_item_batcher.as_ref().map(Payload::text));
     if let Some(count) = inspection.tolerated_failure_count {
         data = data.with("toleratedFailureCount", count);
     }

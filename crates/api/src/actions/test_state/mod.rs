@@ -40,6 +40,7 @@ pub(super) async fn test(api: &Api, caller: &Caller, fields: &Fields<'_>) -> Ans
         context: request.context.clone(),
         retry_count: request.retrier_retry_count,
         items_read: request.items_read.clone(),
+        by_task: request::is_caused_by_task(&program, state, &request)?,
         at,
         entropy: api.runtime.draw_seed(),
     };
@@ -100,7 +101,8 @@ fn below(trial: &Trial<'_>, request: &Request, mock: &Mock) -> Result<Worked, Ap
         return Ok(mocked(mock));
     };
     let inspection = trial.inspection();
-    let items = inspection.after_items_path.as_ref().or(request.items_read.as_ref());
+    let read = inspection.after_items_pointer.as_ref().or(request.items_read.as_ref());
+    let items = inspection.after_items_path.as_ref().or(read);
     let count = [Some(result), items].into_iter().flatten().find_map(|items| items.value().as_array());
     let count = count.map_or(0, Vec::len) as u64;
     if failed > count {

@@ -31,6 +31,7 @@ pub(super) struct Request {
     pub retrier_retry_count: u32,
     pub map_iteration_failure_count: Option<u64>,
     pub items_read: Option<Payload>,
+    pub error_caused_by: Option<String>,
 }
 
 /// What the state's work is said to have given.
@@ -93,6 +94,7 @@ impl Request {
             retrier_retry_count: u32::try_from(retries).unwrap_or(u32::MAX),
             map_iteration_failure_count,
             items_read: items_read(&configuration["mapItemReaderData"])?,
+            error_caused_by: configuration["errorCausedByState"].as_str().map(str::to_owned),
         })
     }
 }
@@ -172,6 +174,35 @@ pub(super) fn state<'p>(program: &'p Program, request: &Request) -> Result<&'p S
 
 pub(super) fn unknown_state() -> ApiError {
     ApiError::validation("State not found in definition")
+}
+
+/// Whether `States.TaskFailed` stands for a mocked error of a Map or Parallel: it names failures of tasks, so it does not when
+/// the error is said to come from another state, a Fail for example.
+pub(super) fn is_caused_by_task(
+    program: &Program,
+    state: &State,
+    request: &Request,
+) -> Result<bool, ApiError> {
+    let (Some(name), StateKind::Map(_) | StateKind::Parallel(_)) = (&request.error_caused_by, &state.kind)
+    else {
+        return Ok(true);
+    };
+    let cause =
+        named(program, name).filter(|cause| is_below(program, cause, state)).ok_or_else(unknown_state)?;
+    Ok(matches!(cause.kind, StateKind::Task(_)))
+}
+
+/// Whether a state belongs to a branch or processor of another, however deep.
+fn is_below(program: &Program, state: &State, above: &State) -> bool {
+    let mut workflow = program.workflow(state.workflow);
+    while let Some(parent) = workflow.parent {
+        let parent = program.state(parent);
+        if parent.path == above.path {
+            return true;
+        }
+        workflow = program.workflow(parent.workflow);
+    }
+    false
 }
 
 /// Whether this state can be tested in this way.

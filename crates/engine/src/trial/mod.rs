@@ -3,17 +3,18 @@
 //! Invariant: a trial is worked out by the very code that executions run on; it only notes what that code passes on the way.
 //! It does not know what carries out tasks, nor the API's shapes.
 
+mod items;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use asl::entropy::SeededEntropy;
 use asl::payload::Payload;
-use asl::program::{Map, Program, QueryLanguage, State, StateKind};
+use asl::program::{Program, QueryLanguage, State, StateKind};
 use asl::timestamp::Timestamp;
 use serde_json::{Value, json};
 
 use crate::context::Moment;
-use crate::data_flow::Sight;
 use crate::effect::{Effect, ScheduleTask};
 use crate::event::{Event, EventKind};
 use crate::execution::Execution;
@@ -42,6 +43,8 @@ pub struct TrialStart {
     pub retry_count: u32,
     /// What an ItemReader is to have read.
     pub items_read: Option<Payload>,
+    /// Whether an error from below the state is a task's: only then `States.TaskFailed` stands for it.
+    pub by_task: bool,
     /// Now.
     pub at: Timestamp,
     /// Seed of all chance.
@@ -57,8 +60,12 @@ pub struct Inspection {
     pub after_arguments: Option<Payload>,
     /// After `ItemsPath` or `Items`.
     pub after_items_path: Option<Payload>,
+    /// After `ItemsPointer`, in what an ItemReader read.
+    pub after_items_pointer: Option<Payload>,
     /// After `ItemSelector`: the inputs of all iterations.
     pub after_item_selector: Option<Payload>,
+    /// After `ItemBatcher`: the inputs of all children.
+    pub after_item_batcher: Option<Payload>,
     /// After `ResultSelector`.
     pub after_result_selector: Option<Payload>,
     /// After `ResultPath`.
@@ -112,6 +119,7 @@ pub(crate) struct Notes {
     items: Option<Payload>,
     /// Whether the state belongs to a Map's processor: its item is then the input.
     in_map: bool,
+    pub by_task: bool,
 }
 
 /// One state tried.
@@ -133,6 +141,7 @@ impl<'p> Trial<'p> {
             retry_count: trial.retry_count,
             items: trial.items_read,
             in_map: in_map(program, state),
+            by_task: trial.by_task,
         };
         let entropy = SeededEntropy::new(trial.entropy);
         let mut this = Trial { program, state, execution: Execution::new(), notes: Some(notes), entropy };
@@ -224,33 +233,9 @@ fn enter(
         visit.retries = vec![retry_count; retriers(state)];
     }
     turn.begin(FrameId::ROOT);
-    if let StateKind::Map(map) = &state.kind
-        && turn.execution.is_open_and_visiting()
-    {
-        select_items(turn, map);
+    if turn.execution.is_open_and_visiting() {
+        items::prepare(turn);
     }
-}
-
-/// Evaluates the ItemSelector for every item, as the iterations would one by one.
-fn select_items(turn: &mut Turn<'_>, map: &Map) {
-    let Some(selector) = &map.item_selector else { return };
-    let site = turn.site(FrameId::ROOT);
-    let notes = turn.trial.as_ref();
-    let items =
-        notes.and_then(|notes| notes.items.clone().or_else(|| notes.inspection.after_items_path.clone()));
-    let input = turn.visit(FrameId::ROOT).input.clone();
-    let effective = notes.and_then(|notes| notes.inspection.after_input_path.clone()).unwrap_or(input);
-    let length = items.as_ref().and_then(|items| items.value().as_array()).map_or(0, Vec::len);
-    let mut selected = Vec::new();
-    for index in 0..u32::try_from(length).unwrap_or(u32::MAX) {
-        let moment = Moment { nonce: None, item: Some(index) };
-        match turn.template(site, selector, Sight { moment, ..Sight::of(&effective) }) {
-            Ok(input) => selected.push(input.value().clone()),
-            Err(fault) => return turn.settle(site, Err(fault)),
-        }
-    }
-    let selected = Payload::from_value(Value::Array(selected));
-    turn.note(|inspection| inspection.after_item_selector = Some(selected));
 }
 
 fn tried(program: &Program, events: &[Event], effects: Vec<Effect>) -> Tried {
@@ -389,6 +374,7 @@ mod tests {
             context: None,
             retry_count,
             items_read: None,
+            by_task: true,
             at: Timestamp::from_epoch_millis(0),
             entropy: 1,
         }
@@ -430,6 +416,60 @@ mod tests {
                     assert_eq!(&*next, "After");
                 }
             }
+        }
+    }
+
+    const PROCESSOR: &str = r#""ItemProcessor":{"ProcessorConfig":{"Mode":"DISTRIBUTED","ExecutionType":"STANDARD"},
+        "StartAt":"Item","States":{"Item":{"Type":"Fail"}}},"End":true}"#;
+
+    #[test]
+    fn a_map_tells_its_items_pointed_at_selected_and_batched() {
+        let program = program(&format!(
+            r#"{{"Type":"Map","ItemReader":{{"Resource":"arn:aws:states:::s3:getObject","Parameters":{{"Bucket":"b","Key":"k"}},
+                "ReaderConfig":{{"InputType":"JSON","ItemsPointer":"/a/0"}}}},"ItemSelector":{{"v.$":"$$.Map.Item.Value"}},
+                "ItemBatcher":{{"MaxItemsPerBatch":2,"BatchInput":{{"n.$":"$.n"}}}},{PROCESSOR}"#
+        ));
+        let read = Some(Payload::from_value(json!({ "a": [[1, 2, 3]] })));
+        let start = TrialStart { items_read: read, ..given(&program, json!({ "n": 7 }), 0) };
+        let (trial, tried) = Trial::begin(&program, start).expect("the state is there");
+        assert!(matches!(tried, Tried::Below), "{tried:?}");
+        let inspection = trial.inspection();
+        assert_eq!(inspection.after_items_pointer.expect("noted").value(), &json!([1, 2, 3]));
+        let selected = json!([{ "v": 1 }, { "v": 2 }, { "v": 3 }]);
+        assert_eq!(inspection.after_item_selector.expect("noted").value(), &selected);
+        let batches = json!([
+            { "BatchInput": { "n": 7 }, "Items": [{ "v": 1 }, { "v": 2 }] },
+            { "BatchInput": { "n": 7 }, "Items": [{ "v": 3 }] },
+        ]);
+        assert_eq!(inspection.after_item_batcher.expect("noted").value(), &batches);
+    }
+
+    #[test]
+    fn items_without_a_reader_s_data_are_those_of_the_input_and_a_pointer_to_no_array_fails() {
+        let program = program(&format!(
+            r#"{{"Type":"Map","ItemsPath":"$.orders","ItemReader":{{"Resource":"arn:aws:states:::s3:getObject",
+                "Parameters":{{"Bucket":"b","Key":"k"}},"ReaderConfig":{{"InputType":"JSON","ItemsPointer":"/a"}}}},{PROCESSOR}"#
+        ));
+        let start = given(&program, json!({ "orders": [1, 2] }), 0);
+        let (trial, _) = Trial::begin(&program, start.clone()).expect("the state is there");
+        assert_eq!(trial.inspection().after_items_path.expect("noted").value(), &json!([1, 2]));
+        let read = Some(Payload::from_value(json!({ "a": 1 })));
+        let (_, tried) =
+            Trial::begin(&program, TrialStart { items_read: read, ..start }).expect("the state is there");
+        let Tried::Failed(failure) = tried else { panic!("it fails: {tried:?}") };
+        assert_eq!(failure.error.as_deref(), Some("States.ItemReaderFailed"));
+    }
+
+    #[test]
+    fn task_failed_stands_for_errors_of_tasks_only() {
+        let program = program(&format!(
+            r#"{{"Type":"Map","Catch":[{{"ErrorEquals":["States.TaskFailed"],"Next":"After"}}],{PROCESSOR}"#
+        ));
+        for by_task in [true, false] {
+            let start = TrialStart { by_task, ..given(&program, json!([1]), 0) };
+            let (mut trial, _) = Trial::begin(&program, start).expect("the state is there");
+            let tried = trial.fail(Timestamp::from_epoch_millis(0), Failure::named("E"));
+            assert_eq!(matches!(tried, Tried::Passed { .. }), by_task, "{tried:?}");
         }
     }
 }
