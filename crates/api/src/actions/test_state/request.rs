@@ -102,7 +102,7 @@ impl Request {
 fn mock(mock: Option<&Value>) -> Result<Option<Mock>, ApiError> {
     let Some(mock) = mock else { return Ok(None) };
     let (result, error) = (mock["result"].as_str(), &mock["errorOutput"]);
-    if result.is_some() && error.is_object() {
+    if result.is_some() == error.is_object() {
         let message = "A test mock should have only one of the following fields: [result, errorOutput].";
         return Err(ApiError::validation(message));
     }
@@ -114,7 +114,7 @@ fn mock(mock: Option<&Value>) -> Result<Option<Mock>, ApiError> {
         };
     }
     let text = |name: &str| error[name].as_str().map(Arc::from);
-    Ok(error.is_object().then(|| Mock::Error(Failure { error: text("error"), cause: text("cause") })))
+    Ok(Some(Mock::Error(Failure { error: text("error"), cause: text("cause") })))
 }
 
 fn input(fields: &Fields<'_>) -> Result<Payload, ApiError> {
