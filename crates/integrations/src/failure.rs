@@ -47,7 +47,7 @@ pub(crate) fn from_fault(dialect: Dialect, operation: Operation<'_>, fault: &Fau
         Dialect::Optimized { prefix, generic, service } => {
             let name = modelled.unwrap_or_else(|| generic.to_string());
             // Recorded: `Error Code: MissingParameter` of SQS, whose JSON protocol says MissingRequiredParameterException.
-            let code = fault.query_code.as_ref().unwrap_or(&fault.code);
+            let code = fault.query_code.as_deref().unwrap_or(&fault.code);
             let cause = format!(
                 "{} (Service: {service}; Status Code: {}; Error Code: {code}; Request ID: {}; Proxy: null)",
                 fault.message, fault.status, fault.request_id

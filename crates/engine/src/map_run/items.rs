@@ -186,7 +186,11 @@ impl<'a> MapState<'a> {
         let bytes_max = bytes_max.filter(|number| *number > 0).unwrap_or(payload_max).min(payload_max);
         let selected = items.iter().enumerate().take(items_max as usize);
         let selected = selected.map(|(offset, item)| self.selected(first + offset as u64, item));
-        grouped(batch_input.as_ref(), bytes_max, selected)
+        let Batch { input, items } = grouped(batch_input.as_ref(), bytes_max, selected)?;
+        // Items lie two levels deeper in a batch, and no input may nest deeper than others.
+        let input = Payload::parse(input.text())
+            .map_err(|error| Failure::new("States.Runtime", error.to_string()))?;
+        Ok(Batch { input, items })
     }
 
     fn selected(&mut self, index: u64, item: &Value) -> Result<Payload, Failure> {

@@ -25,7 +25,7 @@ pub(crate) fn begin<'a>(turn: &mut Turn<'a>, site: Site<'a>, map: &Map) -> Resul
     Ok(())
 }
 
-/// Evaluates what the Map Run will evaluate, so that a fault is the state's (recorded for MaxItemsPath: no Map Run begins).
+/// Evaluates what the Map Run will evaluate, so that a fault is the state's, in its words, and no Map Run begins.
 pub(crate) fn check_fields<'a>(
     turn: &mut Turn<'a>,
     site: Site<'a>,

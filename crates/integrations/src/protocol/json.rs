@@ -122,6 +122,6 @@ pub(super) fn fault(response: &http::Response<Bytes>) -> Fault {
         message: message.unwrap_or_default().to_string(),
         request_id: request_id(response.headers()),
         extended_request_id: None,
-        query_code: header("x-amzn-query-error").and_then(|told| told.split(';').next().map(str::to_string)),
+        query_code: header("x-amzn-query-error").and_then(|told| told.split(';').next().map(Box::from)),
     }
 }

@@ -36,7 +36,7 @@ pub struct Fault {
     /// S3's `x-amz-id-2`.
     pub extended_request_id: Option<String>,
     /// The code of the query protocol, which services that once spoke it still tell (`x-amzn-query-error`).
-    pub query_code: Option<String>,
+    pub query_code: Option<Box<str>>,
 }
 
 /// Why a request could not be made.
