@@ -1,4 +1,4 @@
-use super::{BODY_BYTES_MAX, serve};
+use super::{BODY_BYTES_MAX, plain, serve};
 use crate::guard::AllowedHosts;
 use bytes::Bytes;
 use http::{Request, Response};
