@@ -114,7 +114,7 @@ pub fn action_name(request: &http::Request<Bytes>) -> Option<&str> {
 }
 
 /// The resource that a permission for this request is about: the ARN it names, else `*`.
-pub fn resource(request: &http::Request<Bytes>) -> String {
+pub fn resource(body: &Value) -> String {
     const NAMING: [&str; 8] = [
         "executionArn",
         "stateMachineArn",
@@ -125,7 +125,6 @@ pub fn resource(request: &http::Request<Bytes>) -> String {
         "resourceArn",
         "targetArn",
     ];
-    let body: Value = serde_json::from_slice(request.body()).unwrap_or_default();
     let named = NAMING.iter().find_map(|name| body[*name].as_str()).unwrap_or("*");
     // A test case of the mock configuration may follow; the resource is the machine.
     named.split('#').next().unwrap_or_default().to_string()

@@ -282,6 +282,12 @@ impl Runtime {
         Ok(ExecutionDescription { row, start, result, redrive_status })
     }
 
+    /// Everything that the journal has of an execution, private events too: for observers.
+    pub async fn execution_events(&self, execution_arn: &str) -> Result<Vec<Event>, Error> {
+        let execution = self.execution_row(execution_arn).await?.key;
+        self.core.read(move |reader| reader.events(execution)).await
+    }
+
     /// GetExecutionHistory.
     pub async fn execution_history(
         &self,

@@ -67,7 +67,8 @@ struct Tasks {
 impl Runtime {
     /// Starts shards, committer and observers over a store, and begins to bring back what was open. Call within tokio.
     pub async fn open(parts: RuntimeParts) -> Result<Runtime, StoreError> {
-        let RuntimeParts { config, store, dispatch, clock, compilers, observers } = parts;
+        let RuntimeParts { config, mut store, dispatch, clock, compilers, observers } = parts;
+        crate::shell::observers::begin(&mut *store, &observers)?;
         let (reader, keys) = (store.reader(), store.keys());
         let quarantined = quarantined(&*reader)?;
         let programs = Arc::new(Programs::new(Arc::clone(&reader), compilers));

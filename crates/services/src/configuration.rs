@@ -65,6 +65,24 @@ impl std::fmt::Debug for AccessKey {
     }
 }
 
+/// What CloudTrail records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Auditing {
+    /// How long records are kept.
+    pub days: u16,
+    /// How many are kept of each class: changes, work, refusals.
+    pub records_max: u64,
+    /// Whether work (executions started, stopped and redriven, task tokens, tasks, sessions) is recorded besides changes.
+    pub work: bool,
+}
+
+impl Default for Auditing {
+    /// As long as CloudTrail's event history.
+    fn default() -> Self {
+        Self { days: 90, records_max: 1_000_000, work: true }
+    }
+}
+
 /// Configuration of all embedded services.
 #[derive(Clone)]
 pub struct ServicesConfig {
@@ -86,6 +104,8 @@ pub struct ServicesConfig {
     pub elsewhere: BTreeMap<String, Arc<dyn Elsewhere>>,
     /// How endpoints outside are called.
     pub outside: Arc<dyn WayOut>,
+    /// What is recorded of calls, and for how long.
+    pub audit: Auditing,
     /// The time of day.
     pub clock: Arc<dyn Clock>,
 }
@@ -103,6 +123,7 @@ impl ServicesConfig {
             keys: Vec::new(),
             elsewhere: BTreeMap::new(),
             outside: Arc::new(Closed),
+            audit: Auditing::default(),
             clock: Arc::new(SystemClock),
         }
     }

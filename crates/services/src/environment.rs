@@ -4,6 +4,7 @@
 //! apply as over the wire.
 
 use crate::cloudformation::maker::StackMaker;
+use crate::cloudtrail::Audit;
 use crate::cloudwatch::MetricSink;
 use crate::configuration::ServicesConfig;
 use crate::events::EventSink;
@@ -71,6 +72,7 @@ struct Inner {
     iam: Arc<Iam>,
     endpoint: RwLock<String>,
     front: OnceLock<Weak<Front>>,
+    audit: OnceLock<Audit>,
     logs: OnceLock<LogSink>,
     metrics: OnceLock<MetricSink>,
     events: OnceLock<EventSink>,
@@ -87,6 +89,7 @@ impl Environment {
                 iam,
                 endpoint,
                 front: OnceLock::new(),
+                audit: OnceLock::new(),
                 logs: OnceLock::new(),
                 metrics: OnceLock::new(),
                 events: OnceLock::new(),
@@ -129,6 +132,16 @@ impl Environment {
     pub(crate) fn set_endpoint(&self, endpoint: &str) {
         let mut held = self.inner.endpoint.write().unwrap_or_else(|poisoned| poisoned.into_inner());
         *held = endpoint.trim_end_matches('/').to_owned();
+    }
+
+    /// Where calls are recorded; nothing before the services are open.
+    pub fn audit(&self) -> Option<&Audit> {
+        self.inner.audit.get()
+    }
+
+    pub(crate) fn attach_audit(&self, audit: Audit) {
+        // CloudTrail is opened once for an environment.
+        let _ = self.inner.audit.set(audit);
     }
 
     /// Where services of this process write their logs; nothing before the services are open.

@@ -76,6 +76,13 @@ impl Fixture {
         Self::over(directory, TestClock(Arc::new(watch::Sender::new(BEGIN_MS))), enforce).unwrap()
     }
 
+    /// With something else in the configuration, for as long as it is not reopened.
+    pub(crate) fn with(enforce: Enforce, set: impl FnOnce(&mut ServicesConfig)) -> Self {
+        let directory = Arc::new(tempfile::tempdir().unwrap());
+        let clock = TestClock(Arc::new(watch::Sender::new(BEGIN_MS)));
+        Self::configured(directory, clock, enforce, set).unwrap()
+    }
+
     /// The same directory opened again, as after a restart.
     pub(crate) async fn reopened(self) -> Self {
         self.services.shutdown().await;
@@ -95,9 +102,19 @@ impl Fixture {
     }
 
     fn over(directory: Arc<TempDir>, clock: TestClock, enforce: Enforce) -> Result<Self, OpenError> {
+        Self::configured(directory, clock, enforce, |_| {})
+    }
+
+    fn configured(
+        directory: Arc<TempDir>,
+        clock: TestClock,
+        enforce: Enforce,
+        set: impl FnOnce(&mut ServicesConfig),
+    ) -> Result<Self, OpenError> {
         let mut config = ServicesConfig::new(directory.path());
         config.enforce = enforce;
         config.clock = Arc::new(clock.clone());
+        set(&mut config);
         let services = Services::open(config)?;
         Ok(Self { services, directory, clock, enforce })
     }

@@ -18,7 +18,7 @@ use crate::server::BODY_BYTES_MAX;
 use crate::storage::StorageError;
 use crate::wire::credential_scope::{CredentialScope, session_token};
 use crate::wire::render::Envelope;
-use crate::wire::route::{by_form, route};
+use crate::wire::route::{ServiceName, by_form, route};
 use crate::wire::stream::Sender;
 use crate::wire::{
     Access, CallContext, Decision, Form, INVOCATION_ID_HEADER, Principal, Protocol, Service, ServiceError,
@@ -32,6 +32,7 @@ use http::{Request, Response, header};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
+use tracing::Instrument;
 
 /// Why the services cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -201,14 +202,27 @@ impl Front {
             Err(error) => return envelope.error(&error),
         };
         context.request_id = request_id;
-        if let Some(answer) = self.forward(name.as_str(), &context, (&parts, &body)).await {
-            return answer.unwrap_or_else(|not_sent| not_sent.into_response(&name, &envelope));
+        let action = request.operation.as_str();
+        let span = tracing::info_span!("request", service = name.as_str(), action, id = context.request_id);
+        self.answer_known(&context, (&name, &envelope), (&parts, &body), request).instrument(span).await
+    }
+
+    /// Answers a caller that is known.
+    async fn answer_known(
+        &self,
+        context: &CallContext,
+        (name, envelope): (&ServiceName, &Envelope),
+        (parts, body): (&Parts, &Bytes),
+        request: ServiceRequest,
+    ) -> Response<Bytes> {
+        if let Some(answer) = self.forward(name.as_str(), context, (parts, body)).await {
+            return answer.unwrap_or_else(|not_sent| not_sent.into_response(name, envelope));
         }
-        let Some(service) = service else {
+        let Some(service) = self.services.get(name.as_str()) else {
             let message = format!("The service \"{name}\" is not implemented by this server.");
             return envelope.error(&ServiceError::new(501, "UnsupportedServiceException", message));
         };
-        match self.permitted(&context, service.as_ref(), request).await {
+        match self.recorded(context, service.as_ref(), request).await {
             Ok(response) => envelope.response(response),
             Err(error) => envelope.error(&error),
         }
@@ -251,6 +265,7 @@ impl Front {
         // task that is yet to come, and so suppress its effect.
         let id = text(INVOCATION_ID_HEADER);
         context.invocation_id = id.map(|id| format!("{} {id}", context.principal.identity()));
+        context.access_key_id = access_key_id;
         context.source_ip = parts.extensions.get::<IpAddr>().copied();
         context.user_agent = text(header::USER_AGENT.as_str());
         Ok(context)
@@ -266,12 +281,28 @@ impl Front {
             return answer;
         }
         match self.services.get(service) {
-            Some(service) => self.permitted(context, service.as_ref(), request).await,
+            Some(service) => self.recorded(context, service.as_ref(), request).await,
             None => {
                 let message = format!("The service \"{service}\" is not implemented by this server.");
                 Err(ServiceError::new(501, "UnsupportedServiceException", message))
             }
         }
+    }
+
+    /// Answers, and records the call if it is one that is recorded.
+    async fn recorded(
+        &self,
+        context: &CallContext,
+        service: &dyn Service,
+        request: ServiceRequest,
+    ) -> Result<ServiceResponse, ServiceError> {
+        let audit = self.environment.audit();
+        let begun = audit.and_then(|audit| Some((audit, audit.begin_request(context, service, &request)?)));
+        let answer = self.permitted(context, service, request).await;
+        if let Some((audit, draft)) = begun {
+            audit.end_request(draft, &answer).await?;
+        }
+        answer
     }
 
     async fn permitted(

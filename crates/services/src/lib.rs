@@ -10,6 +10,7 @@
 
 mod background;
 pub mod cloudformation;
+pub mod cloudtrail;
 pub mod cloudwatch;
 pub mod configuration;
 mod delivery;
@@ -43,7 +44,7 @@ pub mod sts;
 mod target_call;
 pub mod wire;
 
-pub use configuration::{AccessKey, EcsMode, Enforce, ServicesConfig, Smtp};
+pub use configuration::{AccessKey, Auditing, EcsMode, Enforce, ServicesConfig, Smtp};
 pub use environment::{Clock, Environment, SystemClock};
 pub use front::{Elsewhere, OpenError, Services, Unreachable};
 pub use guard::{AllowedHosts, FromPage, guard};

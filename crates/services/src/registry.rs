@@ -6,7 +6,9 @@ use crate::front::OpenError;
 use crate::lambda::{Lambda, LogWriter};
 use crate::process::Processes;
 use crate::wire::Service;
-use crate::{cloudformation, cloudwatch, dynamodb, events, iam, logs, s3, scheduler, sns, sqs, sts};
+use crate::{
+    cloudformation, cloudtrail, cloudwatch, dynamodb, events, iam, logs, s3, scheduler, sns, sqs, sts,
+};
 use std::sync::Arc;
 
 /// The services that run user code, which say more than their wire protocol does.
@@ -24,6 +26,8 @@ type Opened = (Vec<Arc<dyn Service>>, Compute, events::Connections);
 /// Opens every service.
 pub(crate) fn open_all(environment: &Environment) -> Result<Opened, OpenError> {
     // First those whose sinks the others are given through the environment.
+    let cloudtrail = cloudtrail::CloudTrail::open(environment.clone())?;
+    environment.attach_audit(cloudtrail.audit());
     let logs = logs::Logs::open(environment.clone())?;
     environment.attach_logs(logs.sink());
     let metrics = cloudwatch::CloudWatch::open(environment.clone())?;
@@ -39,6 +43,7 @@ pub(crate) fn open_all(environment: &Environment) -> Result<Opened, OpenError> {
     let services: Vec<Arc<dyn Service>> = vec![
         Arc::new(lambda.clone()),
         Arc::new(ecs.clone()),
+        Arc::new(cloudtrail),
         Arc::new(logs),
         Arc::new(metrics),
         Arc::new(events),

@@ -72,7 +72,8 @@ fn lines(settings: &Settings) -> Vec<String> {
 fn plain_line(settings: &Settings, key: &Key) -> Option<String> {
     let given = key.variable.and_then(|name| Some((name, std::env::var(name).ok()?)));
     if let Some((name, value)) = given.filter(|(_, value)| !value.is_empty()) {
-        return Some(line(key.path, &quoted(&value), name));
+        let value = if matches!(key.kind, Kind::Secret) { "\"…\"".into() } else { quoted(&value) };
+        return Some(line(key.path, &value, name));
     }
     if let Some(entry) = settings.entries().iter().find(|entry| entry.key.path == key.path) {
         return Some(line(key.path, &shown(entry), &origin(settings, entry)));

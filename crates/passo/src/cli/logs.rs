@@ -51,7 +51,7 @@ pub struct LogsArgs {
 }
 
 /// Milliseconds of the epoch.
-fn since(text: &str) -> Result<i64, String> {
+pub(super) fn since(text: &str) -> Result<i64, String> {
     let now = jiff::Timestamp::now().as_millisecond();
     let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
     let seconds = match unit {

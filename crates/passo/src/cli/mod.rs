@@ -1,6 +1,7 @@
 //! The command line: what can be typed, and the exit codes.
 
 mod advice;
+mod audit;
 mod beside;
 mod config;
 mod deploy;
@@ -18,6 +19,7 @@ mod seed;
 mod serve;
 mod sources;
 mod stack;
+mod telemetry;
 mod terminal;
 mod validate;
 
@@ -63,6 +65,8 @@ enum Command {
     History(history::HistoryArgs),
     /// Show the log lines of an execution, a function or a log group
     Logs(logs::LogsArgs),
+    /// Show who changed what, as lines of JSON
+    Audit(audit::AuditArgs),
     /// Check the configuration file and show what is in effect
     Config(config::ConfigArgs),
 }
@@ -91,7 +95,9 @@ impl ServiceArgs {
         let ecs = self.ecs.or_else(|| choice(settings, "ecs")).unwrap_or(EcsArg::Auto);
         let iam = iam.or_else(|| choice(settings, "iam")).unwrap_or(iam_default);
         let config = ServerConfig { ecs: ecs.into(), iam: iam.into(), ..ServerConfig::new(data, listen) };
-        config.with_settings(settings)
+        let mut config = config.with_settings(settings);
+        config.telemetry = telemetry::telemetry(settings, &|name| std::env::var(name).ok());
+        config
     }
 }
 
@@ -108,6 +114,15 @@ pub(crate) enum EcsArg {
     Docker,
     /// Processes only
     Process,
+}
+
+/// How log lines are written.
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum LogFormatArg {
+    /// For people
+    Text,
+    /// One JSON object a line
+    Json,
 }
 
 /// What a missing permission does.
@@ -202,6 +217,7 @@ pub fn main() -> ExitCode {
             Command::Executions(arguments) => executions::executions(&arguments).await,
             Command::History(arguments) => history::history(&arguments).await,
             Command::Logs(arguments) => logs::logs(&terminal, &arguments).await,
+            Command::Audit(arguments) => audit::audit(&arguments).await,
             Command::Config(arguments) => config::config(&terminal, &arguments),
         }
     });
@@ -250,6 +266,13 @@ fn logging(command: &Command, settings: &Settings) {
     };
     let filter = tracing_subscriber::EnvFilter::try_from_env("PASSO_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(default));
-    let colour = terminal::colour_wanted();
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colour).init();
+    let format = match command {
+        Command::Serve(arguments) => arguments.log_format.or_else(|| choice(settings, "log_format")),
+        _ => None,
+    };
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match format {
+        Some(LogFormatArg::Json) => lines.json().with_current_span(false).init(),
+        Some(LogFormatArg::Text) | None => lines.with_ansi(terminal::colour_wanted()).init(),
+    }
 }

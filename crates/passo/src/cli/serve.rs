@@ -11,7 +11,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::config::show_elsewhere;
 use super::terminal::{Style, Terminal};
-use super::{Failed, IamArg, ServiceArgs, default_data, parse_address};
+use super::{Failed, IamArg, LogFormatArg, ServiceArgs, default_data, parse_address};
 use crate::config::{DEFAULT_LISTEN, Settings};
 use crate::mocks::MockFile;
 use crate::server::{Server, ServerConfig, ServerError, TlsFiles};
@@ -46,6 +46,9 @@ pub struct ServeArgs {
     /// What a missing permission does [default: log]
     #[arg(long, value_enum, env = "PASSO_IAM")]
     iam: Option<IamArg>,
+    /// How log lines are written [default: text]
+    #[arg(long, value_enum, env = "PASSO_LOG_FORMAT")]
+    pub(super) log_format: Option<LogFormatArg>,
     /// Start with a clock of the server's own at this time (RFC 3339), which POST /local/clock sets forward: for trying
     /// schedules, waits and alarms
     #[arg(long, value_name = "TIME")]

@@ -47,6 +47,8 @@ pub enum Kind {
     Endpoint,
     /// A list of networks and addresses.
     Networks,
+    /// A URL that may have a path.
+    Url,
 }
 
 /// A value as read.
@@ -87,6 +89,14 @@ pub const KEYS: &[Key] = &[
     key_with_variable("iam", Kind::Choice(&["off", "log", "on"]), "log", "PASSO_IAM"),
     key_with_variable("ecs", Kind::Choice(&["auto", "docker", "process"]), "auto", "PASSO_ECS"),
     key_with_variable("log", Kind::Text, "info", "PASSO_LOG"),
+    key_with_variable("log_format", Kind::Choice(&["text", "json"]), "text", "PASSO_LOG_FORMAT"),
+    key("audit.days", Kind::Count, "90"),
+    key("audit.records", Kind::Count, "1000000"),
+    key("audit.work", Kind::Flag, "true"),
+    key_with_variable("telemetry.otlp_endpoint", Kind::Url, "", "OTEL_EXPORTER_OTLP_ENDPOINT"),
+    key_with_variable("telemetry.otlp_headers", Kind::Secret, "", "OTEL_EXPORTER_OTLP_HEADERS"),
+    key_with_variable("telemetry.service_name", Kind::Text, "passo", "OTEL_SERVICE_NAME"),
+    key_with_variable("telemetry.resource_attributes", Kind::Text, "", "OTEL_RESOURCE_ATTRIBUTES"),
     key("smtp.host", Kind::Text, ""),
     key("smtp.port", Kind::Port, "25"),
     key("smtp.from", Kind::Text, "passo@localhost"),
@@ -171,6 +181,7 @@ impl Kind {
             Kind::Choice(words) => words.contains(&text),
             Kind::Endpoint => matches!(text, "embedded" | "aws") || is_url(text),
             Kind::Text | Kind::Secret | Kind::Path => !text.is_empty(),
+            Kind::Url => is_http(text),
             Kind::Port | Kind::Count | Kind::Flag | Kind::Networks => false,
         }
     }
@@ -184,6 +195,7 @@ impl Kind {
             Kind::Region => "a region, such as us-east-1".into(),
             Kind::Choice(words) => format!("one of {}", words.join(", ")),
             Kind::Endpoint => "embedded, aws, or a URL that begins with http:// or https://".into(),
+            Kind::Url => "a URL that begins with http:// or https://".into(),
             Kind::Port => "a port".into(),
             Kind::Count => "a number".into(),
             Kind::Flag => "true or false".into(),
@@ -195,6 +207,11 @@ impl Kind {
 fn integer(value: &DeValue<'_>) -> Option<i64> {
     let number = value.as_integer()?;
     i64::from_str_radix(number.as_str(), number.radix()).ok()
+}
+
+fn is_http(text: &str) -> bool {
+    let Ok(uri) = text.parse::<http::Uri>() else { return false };
+    matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some_and(|host| !host.is_empty())
 }
 
 /// Scheme, host and maybe a port: what requests are sent to; paths belong to the requests.

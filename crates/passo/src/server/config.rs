@@ -6,13 +6,14 @@ use std::sync::Arc;
 
 use runtime::Quotas;
 use services::configuration::{DEFAULT_ACCOUNT, DEFAULT_REGION};
-use services::{AccessKey, EcsMode, Enforce, ServicesConfig, Smtp};
+use services::{AccessKey, Auditing, EcsMode, Enforce, ServicesConfig, Smtp};
 
 use super::TlsFiles;
 use super::endpoints::{Endpoints, Rules};
 use super::outside::{self, Outside, Pointed};
+use super::traces::Telemetry;
 use crate::client::Login;
-use crate::config::Settings;
+use crate::config::{Settings, Value};
 use crate::mocks::MockFile;
 
 /// Everything that the operator decides.
@@ -44,6 +45,10 @@ pub struct ServerConfig {
     pub pointed: Vec<Pointed>,
     /// Which endpoints HTTP Tasks may call.
     pub http: Rules,
+    /// What is recorded of calls, and for how long.
+    pub audit: Auditing,
+    /// Where traces are sent; nowhere without it.
+    pub telemetry: Option<Telemetry>,
     /// When the clock starts that can be set forward; without it, the machine's clock holds.
     pub clock: Option<jiff::Timestamp>,
     /// Test cases, in which states are answered from a file.
@@ -67,6 +72,8 @@ impl ServerConfig {
             keys: Vec::new(),
             pointed: Vec::new(),
             http: Rules::default(),
+            audit: Auditing::default(),
+            telemetry: None,
             clock: None,
             mocks: None,
         }
@@ -90,6 +97,13 @@ impl ServerConfig {
         self.pointed = outside::pointed(settings);
         self.http = Rules::read(settings);
         self.quotas = quotas(settings);
+        let kept = Auditing::default();
+        let days = settings.count(&["audit", "days"]).and_then(|days| u16::try_from(days).ok());
+        self.audit = Auditing {
+            days: days.unwrap_or(kept.days),
+            records_max: settings.count(&["audit", "records"]).unwrap_or(kept.records_max),
+            work: settings.value(&["audit", "work"]) != Some(&Value::Flag(false)),
+        };
         self
     }
 
@@ -128,6 +142,7 @@ impl ServerConfig {
             keys: self.keys.clone(),
             elsewhere: outside.ways.clone(),
             outside: endpoints,
+            audit: self.audit,
             clock,
             ..ServicesConfig::new(&self.data)
         }

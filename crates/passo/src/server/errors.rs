@@ -22,6 +22,9 @@ pub enum ServerError {
     /// The embedded services.
     #[error(transparent)]
     Services(#[from] services::OpenError),
+    /// The traces.
+    #[error(transparent)]
+    Telemetry(#[from] super::traces::TelemetryError),
     /// The clock that can be set forward.
     #[error(transparent)]
     Clock(#[from] super::clock::ClockError),

@@ -2,6 +2,7 @@
 //!
 //! `passo serve` and `passo run` open the same one. It is the only place where the crates meet.
 
+mod audit;
 mod clock;
 mod config;
 mod dispatch;
@@ -17,6 +18,7 @@ mod sdk;
 mod stacks;
 mod states;
 mod tls;
+mod traces;
 mod transport;
 
 use std::future::Future;
@@ -45,6 +47,7 @@ pub use endpoints::{Network, Plain};
 pub use errors::ServerError;
 pub use local::Info;
 pub use tls::TlsFiles;
+pub use traces::Telemetry;
 
 /// A running server.
 pub struct Server {
@@ -94,6 +97,9 @@ impl Server {
         let metrics = prometheus::Metrics::new();
         let mut observers = observers::all(&services, &machines);
         observers.push(Arc::new(metrics.clone()));
+        if let Some(telemetry) = &config.telemetry {
+            observers.push(Arc::new(traces::Traces::start(telemetry, &machines)?));
+        }
         let sdk = sdk::Sdk::new(Arc::clone(&transport));
         let stacks = stacks::Stacks::new(Arc::clone(&transport));
         let dispatch = dispatch::Tasks::new(Integrations::new(transport), config.mocks.clone());
@@ -259,13 +265,21 @@ impl Front {
         }
         let (parts, body) = request.into_parts();
         let service = services::route(&parts);
+        let target = parts.headers.get("x-amz-target").and_then(|value| value.to_str().ok());
+        let action = target.map_or_else(|| format!("{} {}", parts.method, parts.uri.path()), str::to_owned);
         let request = http::Request::from_parts(parts, body);
         let began = Instant::now();
         let answer = match service.as_str() {
             "states" => states::over_http(&self.api, &self.services, request).await,
             _ => self.services.handle(request).await,
         };
-        self.metrics.answered(service.as_str(), answer.status().as_u16(), began.elapsed());
+        let (status, took) = (answer.status().as_u16(), began.elapsed());
+        self.metrics.answered(service.as_str(), status, took);
+        let id =
+            answer.headers().get("x-amzn-requestid").or_else(|| answer.headers().get("x-amz-request-id"));
+        let id = id.and_then(|id| id.to_str().ok()).unwrap_or_default();
+        let service = service.as_str();
+        tracing::debug!(service, action, id, status, micros = took.as_micros() as u64, %peer, "answered");
         answer
     }
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use asl::timestamp::Timestamp;
 use engine::{Event, EventKind, Start, StateMachineType};
-use store::{Batch, CursorMove, ExecutionKey, JournalTurn, Reader, StoreError};
+use store::{Batch, CursorMove, ExecutionKey, JournalTurn, Reader, Store, StoreError};
 
 use super::Core;
 use super::express::ExpressEnd;
@@ -49,6 +49,10 @@ pub struct CommittedEvent {
 pub trait Observer: Send + Sync + 'static {
     /// The name of its cursor; it stays the same from start to start.
     fn name(&self) -> &str;
+    /// Whether one that has no cursor yet begins with what comes from now on, and not with the whole journal.
+    fn begins_now(&self) -> bool {
+        false
+    }
     /// Deals with a page of the journal. An error is logged and the page comes again, so it has to be idempotent.
     fn observe(&self, events: Vec<CommittedEvent>) -> BoxFuture<'_, Result<(), String>>;
     /// Deals with all events of an Express execution that has ended; they are in no journal and come once at most.
@@ -65,6 +69,19 @@ struct Known {
     start_date: Timestamp,
     redrive_count: u32,
     redrive_date: Option<Timestamp>,
+}
+
+/// Gives those that begin now, and are new, their cursors at the journal's end, before anything can be added to it.
+pub(crate) fn begin(store: &mut dyn Store, observers: &[Arc<dyn Observer>]) -> Result<(), StoreError> {
+    let reader = store.reader();
+    for observer in observers.iter().filter(|observer| observer.begins_now()) {
+        if reader.cursor(observer.name())?.is_none() {
+            let position = Some(store.append(&Batch::default())?.position);
+            let cursors = vec![CursorMove { name: observer.name().into(), position }];
+            store.append(&Batch { cursors, ..Batch::default() })?;
+        }
+    }
+    Ok(())
 }
 
 /// Drives one observer until the runtime ends.

@@ -169,7 +169,9 @@ impl CloudFormation {
                 false
             }
             (other, _) => {
-                return Err(invalid(format!("Change sets of type {other} are not supported by this server.")));
+                return Err(invalid(format!(
+                    "Change sets of type {other} are not supported by this server."
+                )));
             }
         };
         let mut ordered = orders::read(self, context, form, present.as_ref()).await?;

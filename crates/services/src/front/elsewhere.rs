@@ -108,7 +108,17 @@ impl Front {
         if let Some(id) = context.invocation_id.as_deref().and_then(|id| HeaderValue::from_str(id).ok()) {
             plain.headers_mut().insert(INVOCATION_ID_HEADER, id);
         }
-        Some(elsewhere.send(&context.region, plain).await.map_err(NotSent::Unreachable))
+        let audit = self.environment.audit().zip(self.services.get(service));
+        let begun = audit.and_then(|(audit, embedded)| {
+            Some((audit, audit.begin_request(context, embedded.as_ref(), &request)?))
+        });
+        let answer = elsewhere.send(&context.region, plain).await.map_err(NotSent::Unreachable);
+        if let Some((audit, draft)) = begun
+            && let Err(error) = audit.end_request(draft, &told(&answer)).await
+        {
+            return Some(Err(NotSent::Refused(error)));
+        }
+        Some(answer)
     }
 
     /// The same for a call from inside the process.
@@ -226,6 +236,15 @@ fn as_http(service: &str, request: &ServiceRequest) -> Request<Bytes> {
 fn set(headers: &mut HeaderMap, name: HeaderName, value: &str) {
     if let Ok(value) = HeaderValue::from_str(value) {
         headers.insert(name, value);
+    }
+}
+
+/// The answer as a record tells it.
+fn told(answer: &Result<Response<Bytes>, NotSent>) -> Result<ServiceResponse, ServiceError> {
+    match answer {
+        Ok(response) => read_answer(response.clone()),
+        Err(NotSent::Refused(error)) => Err(error.clone()),
+        Err(NotSent::Unreachable(unreachable)) => Err(ServiceError::unavailable(unreachable.to_string())),
     }
 }
 

@@ -90,6 +90,8 @@ pub struct CallContext {
     pub invocation_id: Option<String>,
     /// The peer's address.
     pub source_ip: Option<IpAddr>,
+    /// The access key that the request was signed with.
+    pub access_key_id: Option<String>,
     /// The caller's `User-Agent`.
     pub user_agent: Option<String>,
     /// The resource a service acts for (`aws:SourceArn`), such as the topic that delivers to a queue.
@@ -112,6 +114,7 @@ impl CallContext {
             request_id: uuid::Uuid::new_v4().to_string(),
             invocation_id: None,
             source_ip: None,
+            access_key_id: None,
             user_agent: None,
             source_arn: None,
         }

@@ -36,6 +36,8 @@ const TARGETS: &[(&str, &str)] = &[
     ("AmazonEC2ContainerServiceV20141113", "ecs"),
     ("AmazonSQS", "sqs"),
     ("AmazonSSM", "ssm"),
+    // `com.amazonaws.cloudtrail.v20131101.CloudTrail_20131101`; no other service's begins so.
+    ("com", "cloudtrail"),
     ("DynamoDB_20120810", "dynamodb"),
     ("GraniteServiceVersion20100801", "monitoring"),
     ("Logs_20140328", "logs"),
@@ -48,6 +50,7 @@ const HOSTS: &[(&str, &str)] = &[("sync-states", "states"), ("streams", "dynamod
 /// Services whose host name begins with the signing name.
 const HOST_LABELS: &[&str] = &[
     "cloudformation",
+    "cloudtrail",
     "dynamodb",
     "ecs",
     "events",

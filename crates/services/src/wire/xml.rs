@@ -60,6 +60,17 @@ impl Xml {
         self
     }
 
+    /// The elements as a document; of several with one name the last stands for all.
+    pub(crate) fn to_json(elements: &[Xml]) -> serde_json::Value {
+        let value = |element: &Xml| match &element.text {
+            Some(text) => text.as_str().into(),
+            None => Self::to_json(&element.children),
+        };
+        let named = elements.iter().filter(|element| !element.name.is_empty());
+        let members = named.map(|element| (element.name.clone(), value(element)));
+        serde_json::Value::Object(members.collect())
+    }
+
     /// Writes the elements one after the other.
     pub fn write_all(elements: &[Xml]) -> String {
         let mut output = String::new();

@@ -22,9 +22,14 @@ impl Machines {
         let _ = self.0.set(Arc::downgrade(runtime));
     }
 
+    /// The runtime; none before it is open, and when it has ended.
+    pub fn runtime(&self) -> Option<Arc<Runtime>> {
+        self.0.get()?.upgrade()
+    }
+
     /// `loggingConfiguration` of a state machine as it is now; none when it has none or is gone.
     async fn logging(&self, state_machine_arn: &str) -> Option<Value> {
-        let runtime = self.0.get()?.upgrade()?;
+        let runtime = self.runtime()?;
         runtime.describe_state_machine(state_machine_arn).await.ok()?.machine.logging
     }
 }
