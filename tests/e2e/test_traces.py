@@ -118,7 +118,7 @@ def test_an_execution_is_a_trace_with_a_span_a_state_branch_and_attempt(world, c
 
 def test_children_of_a_map_run_link_to_it_and_express_and_redrives_have_their_spans(world, collector):
     server = world.serve("--iam", "off", env={"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url})
-    states = server.client("stepfunctions")
+    states = server.client("stepfunctions", inject_host_prefix=False)
     each = {"Type": "Map", "End": True, "ItemProcessor": {
         "ProcessorConfig": {"Mode": "DISTRIBUTED", "ExecutionType": "STANDARD"},
         "StartAt": "Item", "States": {"Item": {"Type": "Pass", "End": True}}}}

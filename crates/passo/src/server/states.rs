@@ -106,10 +106,10 @@ fn accesses(request: &http::Request<Bytes>, body: &Value) -> Vec<Access> {
         let role = body["roleArn"].as_str();
         accesses.extend(role.map(|role| Access::pass_role(role, "states.amazonaws.com")));
     }
-    if matches!(action, "CreateStateMachine" | "UpdateStateMachine") {
-        if let Some(role) = body["roleArn"].as_str() {
-            accesses.push(Access::pass_role(role, "states.amazonaws.com"));
-        }
+    if matches!(action, "CreateStateMachine" | "UpdateStateMachine")
+        && let Some(role) = body["roleArn"].as_str()
+    {
+        accesses.push(Access::pass_role(role, "states.amazonaws.com"));
     }
     accesses
 }

@@ -83,7 +83,7 @@ const WORK: [(&str, &[&str]); 3] = [
 ];
 
 /// Lambda's events bear the versions of its API.
-const LAMBDA: [(&str, &str); 14] = [
+const LAMBDA: [(&str, &str); 17] = [
     ("CreateFunction", "CreateFunction20150331"),
     ("DeleteFunction", "DeleteFunction20150331"),
     ("UpdateFunctionCode", "UpdateFunctionCode20150331v2"),
@@ -92,6 +92,9 @@ const LAMBDA: [(&str, &str); 14] = [
     ("CreateAlias", "CreateAlias20150331"),
     ("UpdateAlias", "UpdateAlias20150331"),
     ("DeleteAlias", "DeleteAlias20150331"),
+    ("CreateEventSourceMapping", "CreateEventSourceMapping20150331"),
+    ("UpdateEventSourceMapping", "UpdateEventSourceMapping20150331"),
+    ("DeleteEventSourceMapping", "DeleteEventSourceMapping20150331"),
     ("AddPermission", "AddPermission20150331v2"),
     ("RemovePermission", "RemovePermission20150331v2"),
     ("PutFunctionConcurrency", "PutFunctionConcurrency20171031"),

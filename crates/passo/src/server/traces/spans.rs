@@ -86,7 +86,11 @@ impl Trace {
                     self.succeeded(frame, at);
                 }
             }
-            EventKind::StateAborted { .. } => self.end_visit(frame, at, Some(ABORTED.into())),
+            EventKind::StateAborted { .. } => {
+                // AWS aborts the state that failed, too.
+                let own = self.visit(frame).and_then(|visit| visit.error.clone());
+                self.end_visit(frame, at, Some(own.unwrap_or_else(|| ABORTED.into())));
+            }
             EventKind::EvaluationFailed { failure, .. } => self.failed(frame, name_of(failure)),
             _ => self.inside(event),
         }
