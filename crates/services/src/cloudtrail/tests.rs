@@ -29,7 +29,7 @@ async fn changes_and_refusals_are_recorded_and_reads_and_data_are_not() {
     let records = lookup(&fixture, json!({})).await;
     assert_eq!(names(&records), ["DeleteQueue", "CreateRole", "CreateQueue"]);
     let (refused, role, created) = (&records[0], &records[1], &records[2]);
-    assert!(refused["errorCode"].as_str().unwrap().contains("NonExistent"), "{refused}");
+    assert!(refused["errorCode"].as_str().unwrap().contains("Exist"), "{refused}");
     assert_eq!(role["resources"][0]["type"], "AWS::IAM::Role");
     assert_eq!(role["userIdentity"]["accessKeyId"], "test");
     assert_eq!(created["requestParameters"]["queueName"], "q");
