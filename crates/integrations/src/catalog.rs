@@ -4,11 +4,11 @@ use asl::diagnostic::Code;
 use asl::resource::{Pattern, Problem, Resource, ResourceCatalog, ResourceKind};
 use serde_json::Value;
 
-use crate::http_task;
 use crate::naming::pascal;
 use crate::optimized;
 use crate::sync;
 use crate::task::plan;
+use crate::{apigateway, http_task};
 
 /// The integrations of this build, as the validator of definitions sees them.
 #[derive(Clone, Copy, Debug, Default)]
@@ -60,6 +60,14 @@ impl ResourceCatalog for Catalog {
                 _ => unknown(),
             };
         }
+        if &**service == "apigateway" {
+            return match (&**action, pattern) {
+                ("invoke", Pattern::RequestResponse | Pattern::WaitForTaskToken) => {
+                    arguments.map_or_else(Vec::new, apigateway::problems)
+                }
+                _ => unknown(),
+            };
+        }
         if !pattern_exists(service, action, *pattern) || excluded(service, action) {
             return unknown();
         }
@@ -73,8 +81,8 @@ impl ResourceCatalog for Catalog {
 
 /// What AWS has and this server does not, by name.
 fn unsupported_here(service: &str, action: &str, pattern: Pattern) -> Option<String> {
-    const ABSENT: [&str; 6] =
-        ["apigateway", "bedrockagentcore", "eks", "elasticmapreduce", "emr-containers", "emr-serverless"];
+    const ABSENT: [&str; 5] =
+        ["bedrockagentcore", "eks", "elasticmapreduce", "emr-containers", "emr-serverless"];
     if ABSENT.contains(&service) {
         return Some(format!("{service}:{action}"));
     }

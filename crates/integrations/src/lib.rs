@@ -5,6 +5,7 @@
 //! generic `aws-sdk:*`; the optimized ones add their shaping ([`optimized`]). The crate does no I/O of its own: requests leave
 //! through the [`Transport`] port, which the binary points at embedded services, another endpoint or the real AWS.
 
+mod apigateway;
 pub mod catalog;
 mod failure;
 mod http_task;

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use md5::{Digest, Md5};
 use serde_json::{Map, Value, json};
 
+use crate::apigateway;
 use crate::failure::{Dialect, Failure, from_fault, from_function, from_transport};
 use crate::model::{self, Operation};
 use crate::naming::{from_native, pascal, to_native};
@@ -86,6 +87,9 @@ impl Integrations {
     /// Why arguments cannot even be sent, in AWS's words.
     pub fn check(&self, resource: &Resource, arguments: &Payload) -> Result<(), String> {
         let ResourceKind::Service { service, action, pattern } = &resource.kind else { return Ok(()) };
+        if &**service == "apigateway" {
+            return apigateway::check(arguments).map_err(|problems| unusable(arguments, &problems));
+        }
         let Some(plan) = plan(service, action) else { return Ok(()) };
         let caller = Caller { execution_arn: "", state_machine_arn: "" };
         let shaped = shaped(arguments, &plan, service, *pattern, &caller);
@@ -99,6 +103,9 @@ impl Integrations {
             ResourceKind::Lambda => self.invoke_directly(call).await,
             ResourceKind::Activity => unsupported(&call.resource.arn),
             ResourceKind::Service { service, .. } if &**service == "http" => self.run_http(call).await,
+            ResourceKind::Service { service, pattern, .. } if &**service == "apigateway" => {
+                self.run_apigateway(call, *pattern).await
+            }
             ResourceKind::Service { service, action, pattern } => match plan(service, action) {
                 Some(plan) => self.run_service(call, &plan, service, *pattern).await,
                 None => unsupported(&call.resource.arn),

@@ -8,6 +8,7 @@
 //!
 //! To add a service: a module, a `pub mod` line here, and a line in `registry.rs`.
 
+pub mod apigateway;
 mod background;
 pub mod cloudformation;
 pub mod cloudtrail;
@@ -35,6 +36,7 @@ mod schedule;
 pub mod scheduler;
 pub mod sdk_call;
 mod seal;
+pub mod secretsmanager;
 pub mod server;
 mod service_file;
 pub mod sns;

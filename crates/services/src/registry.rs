@@ -7,7 +7,8 @@ use crate::lambda::{Lambda, LogWriter};
 use crate::process::Processes;
 use crate::wire::Service;
 use crate::{
-    cloudformation, cloudtrail, cloudwatch, dynamodb, events, iam, logs, s3, scheduler, sns, sqs, sts,
+    apigateway, cloudformation, cloudtrail, cloudwatch, dynamodb, events, iam, logs, s3, scheduler,
+    secretsmanager, sns, sqs, sts,
 };
 use std::sync::Arc;
 
@@ -40,7 +41,10 @@ pub(crate) fn open_all(environment: &Environment) -> Result<Opened, OpenError> {
     let writer = LogWriter::new(environment.clone());
     let lambda = Lambda::open(environment.clone(), Arc::clone(&processes), Arc::clone(&writer))?;
     let ecs = Ecs::open(environment.clone(), processes, writer, lambda.clone())?;
+    let gateway = apigateway::ApiGateway::open(environment.clone())?;
     let services: Vec<Arc<dyn Service>> = vec![
+        Arc::new(gateway.execution()),
+        Arc::new(gateway),
         Arc::new(lambda.clone()),
         Arc::new(ecs.clone()),
         Arc::new(cloudtrail),
@@ -54,6 +58,7 @@ pub(crate) fn open_all(environment: &Environment) -> Result<Opened, OpenError> {
         Arc::new(sts::Sts::new(environment.clone())),
         Arc::new(sqs::Sqs::open(environment.clone())?),
         Arc::new(s3::S3::open(environment.clone())?),
+        Arc::new(secretsmanager::SecretsManager::open(environment.clone())?),
         Arc::new(cloudformation::CloudFormation::open(environment.clone())?),
     ];
     Ok((services, Compute { lambda, ecs }, connections))

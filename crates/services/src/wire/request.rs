@@ -88,7 +88,7 @@ impl ServiceRequest {
     #[must_use]
     pub fn of_service(mut self, service: &str) -> Self {
         let rest = match service {
-            "lambda" | "scheduler" => Protocol::RestJson,
+            "apigateway" | "execute-api" | "lambda" | "scheduler" => Protocol::RestJson,
             "s3" => Protocol::RestXml,
             _ => return self,
         };

@@ -49,6 +49,7 @@ const HOSTS: &[(&str, &str)] = &[("sync-states", "states"), ("streams", "dynamod
 
 /// Services whose host name begins with the signing name.
 const HOST_LABELS: &[&str] = &[
+    "apigateway",
     "cloudformation",
     "cloudtrail",
     "dynamodb",
@@ -60,6 +61,7 @@ const HOST_LABELS: &[&str] = &[
     "monitoring",
     "s3",
     "scheduler",
+    "secretsmanager",
     "sns",
     "sqs",
     "states",
@@ -136,7 +138,9 @@ fn by_host(parts: &Parts) -> Option<ServiceName> {
     let host = parts.headers.get(header::HOST).and_then(|value| value.to_str().ok())?;
     let mut labels = host.split('.');
     let first = labels.next()?;
-    labels.next()?;
+    if labels.next()? == "execute-api" {
+        return Some(ServiceName::known("execute-api"));
+    }
     let listed = lookup(HOSTS, first);
     listed
         .or_else(|| HOST_LABELS.iter().find(|label| **label == first).map(|label| ServiceName::known(label)))
@@ -144,6 +148,9 @@ fn by_host(parts: &Parts) -> Option<ServiceName> {
 
 fn by_path(path: &str) -> ServiceName {
     let first = path.split('/').nth(1).unwrap_or_default();
+    if first == "restapis" && path.contains("/_user_request_") {
+        return ServiceName::known("execute-api");
+    }
     ServiceName::known(if LAMBDA_DATES.contains(&first) { "lambda" } else { "s3" })
 }
 
@@ -170,6 +177,8 @@ mod tests {
             ("host", "localhost:4566", "/2015-03-31/functions", "lambda"),
             ("host", "localhost:4566", "/?Action=ConfirmSubscription&Token=t", "sns"),
             ("host", "localhost:4566", "/?Action=GetUser&Version=2010-05-08", "iam"),
+            ("host", "a1.execute-api.eu-west-1.amazonaws.com", "/dev/pets", "execute-api"),
+            ("host", "localhost:4566", "/restapis/a1/dev/_user_request_/pets", "execute-api"),
             ("host", "localhost:4566", "/bucket/key", "s3"),
         ];
         for (name, value, uri, expected) in cases {

@@ -43,6 +43,38 @@ const fn recorded(kind: &'static str, reason: &'static str) -> Entry {
 }
 
 const TYPES: &[Entry] = &[
+    Entry { kind: "AWS::ApiGateway::Account", attributes: &["Id"], ..NOTHING },
+    Entry {
+        kind: "AWS::ApiGateway::Deployment",
+        replaced_by: &["*"],
+        attributes: &["DeploymentId"],
+        refused: &["DeploymentCanarySettings", "StageDescription"],
+        ..NOTHING
+    },
+    Entry {
+        kind: "AWS::ApiGateway::Method",
+        replaced_by: &["HttpMethod", "ResourceId", "RestApiId"],
+        refused: &["AuthorizerId", "RequestValidatorId"],
+        ..NOTHING
+    },
+    Entry { kind: "AWS::ApiGateway::Resource", replaced_by: &["*"], attributes: &["ResourceId"], ..NOTHING },
+    Entry {
+        kind: "AWS::ApiGateway::RestApi",
+        attributes: &["RestApiId", "RootResourceId"],
+        refused: &["Body", "BodyS3Location", "CloneFrom"],
+        ..NOTHING
+    },
+    Entry {
+        kind: "AWS::ApiGateway::Stage",
+        replaced_by: &["RestApiId", "StageName"],
+        refused: &["CanarySetting"],
+        recorded: &[
+            ("AccessLogSetting", "requests are not logged"),
+            ("MethodSettings", "nothing is throttled or cached"),
+            ("TracingEnabled", "requests are not traced"),
+        ],
+        ..NOTHING
+    },
     recorded("AWS::CDK::Metadata", "it describes the template"),
     recorded("AWS::CloudFormation::WaitConditionHandle", "nothing waits for it"),
     recorded("AWS::Lambda::EventInvokeConfig", "asynchronous invocations are retried as by default"),
@@ -274,7 +306,6 @@ const TYPES: &[Entry] = &[
 
 /// Types that people try first, with what to say to them. All others are refused without a reason.
 const REFUSED: &[(&str, &str)] = &[
-    ("AWS::ApiGateway::RestApi", "HTTP APIs are not served here; start executions by the Step Functions API"),
     ("AWS::ApiGatewayV2::Api", "HTTP APIs are not served here; start executions by the Step Functions API"),
     ("AWS::CloudFormation::Stack", "deploy nested stacks one by one and share values by exports"),
     ("AWS::DynamoDB::GlobalTable", "there is one region; use AWS::DynamoDB::Table"),

@@ -1,6 +1,7 @@
 //! One file a service: how its resource types are created, updated, found and deleted, and what `Ref` and `Fn::GetAtt`
 //! give.
 
+mod apigateway;
 pub(crate) mod catalog;
 mod cloudwatch;
 mod data;
@@ -114,6 +115,12 @@ pub(crate) fn prepare(kind: &str, properties: Value, folder: &Path, region: &str
 
 pub(crate) async fn create(context: &Context<'_>, kind: &str, properties: &Value) -> CallResult<Made> {
     match kind {
+        "AWS::ApiGateway::Account" => apigateway::put_account(context, properties).await,
+        "AWS::ApiGateway::Deployment" => apigateway::create_deployment(context, properties).await,
+        "AWS::ApiGateway::Method" => apigateway::put_method(context, properties).await,
+        "AWS::ApiGateway::Resource" => apigateway::create_resource(context, properties).await,
+        "AWS::ApiGateway::RestApi" => apigateway::create_api(context, properties).await,
+        "AWS::ApiGateway::Stage" => apigateway::create_stage(context, properties).await,
         "AWS::CloudWatch::Alarm" => cloudwatch::put_alarm(context, properties).await,
         "AWS::DynamoDB::Table" => data::create_table(context, properties).await,
         "AWS::ECS::Cluster" => ecs::create_cluster(context, properties).await,
@@ -156,6 +163,10 @@ pub(crate) async fn update(
     properties: &Value,
 ) -> CallResult<Made> {
     match current.kind.as_str() {
+        "AWS::ApiGateway::Account" => apigateway::put_account(context, properties).await,
+        "AWS::ApiGateway::Method" => apigateway::update_method(context, current, properties).await,
+        "AWS::ApiGateway::RestApi" => apigateway::update_api(context, current, properties).await,
+        "AWS::ApiGateway::Stage" => apigateway::update_stage(context, current, properties).await,
         "AWS::DynamoDB::Table" => data::update_table(context, current, properties).await,
         "AWS::Events::Connection" => events::update_connection(context, current, properties).await,
         "AWS::Events::Rule" => events::update_rule(context, current, properties).await,
@@ -192,6 +203,11 @@ pub(crate) async fn update(
 /// Deletes a resource; one that is gone already is deleted.
 pub(crate) async fn delete(context: &Context<'_>, resource: &StackResource) -> CallResult<()> {
     let deleted = match resource.kind.as_str() {
+        "AWS::ApiGateway::Deployment" => apigateway::delete_deployment(context, resource).await,
+        "AWS::ApiGateway::Method" => apigateway::delete_method(context, resource).await,
+        "AWS::ApiGateway::Resource" => apigateway::delete_resource(context, resource).await,
+        "AWS::ApiGateway::RestApi" => apigateway::delete_api(context, resource).await,
+        "AWS::ApiGateway::Stage" => apigateway::delete_stage(context, resource).await,
         "AWS::CloudWatch::Alarm" => cloudwatch::delete_alarm(context, resource).await,
         "AWS::DynamoDB::Table" => data::delete_table(context, resource).await,
         "AWS::ECS::Cluster" => ecs::delete_cluster(context, resource).await,
@@ -235,7 +251,8 @@ fn forgive_missing_after(answer: CallResult<()>) -> CallResult<()> {
 
 /// What is already gone need not be deleted.
 fn forgive_missing(error: CallError) -> CallResult<()> {
-    const GONE: [&str; 14] = [
+    const GONE: [&str; 15] = [
+        "NotFoundException",
         "AWS.SimpleQueueService.NonExistentQueue",
         "ClusterNotFoundException",
         "NoSuchBucket",
