@@ -80,15 +80,42 @@ pub enum Mutation {
     RunChildrenBeforeCommit,
     /// A Map Run that is loaded does not ask for its children again.
     ForgetChildrenAfterRestart,
+    /// An end is taken for the end of whatever the child does now.
+    TakeEndsOfBeforeARedrive,
+    /// Some children never tell their end.
+    LoseEndsOfChildren,
+    /// A redrive finds the first few children that did not succeed, and thinks that there are no more.
+    ForgetTheRestOfARedrive,
+    /// The row of a child that is redriven does not say so.
+    ForgetThatAChildWasRedriven,
+    /// A child is started by the effect and by another one like it.
+    StartChildrenTwice,
+    /// A Map Run that is stopped lets its children go on.
+    ForgetToStopChildren,
+    /// Whatever the cursor says, the reader begins with the first item.
+    ReadFromTheBeginning,
+    /// A child that succeeded is counted among those that failed.
+    MiscountChildren,
+    /// The row of a child does not say that it has ended.
+    LoseEndsInRows,
 }
 
 impl Mutation {
     /// Those around a Map Run.
-    pub const OF_MAP_RUNS: [Mutation; 4] = [
+    pub const OF_MAP_RUNS: [Mutation; 13] = [
         Mutation::LoseMapRunEvents,
         Mutation::LoseChildRows,
         Mutation::RunChildrenBeforeCommit,
         Mutation::ForgetChildrenAfterRestart,
+        Mutation::TakeEndsOfBeforeARedrive,
+        Mutation::LoseEndsOfChildren,
+        Mutation::ForgetTheRestOfARedrive,
+        Mutation::ForgetThatAChildWasRedriven,
+        Mutation::StartChildrenTwice,
+        Mutation::ForgetToStopChildren,
+        Mutation::ReadFromTheBeginning,
+        Mutation::MiscountChildren,
+        Mutation::LoseEndsInRows,
     ];
 
     /// Those between the core and whoever drives it.

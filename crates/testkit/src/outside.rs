@@ -34,6 +34,8 @@ pub(crate) enum Sender {
 pub(crate) enum What {
     /// StartExecution.
     Start,
+    /// UpdateStateMachine, to the definition of this machine.
+    Update(usize),
     /// Anything else.
     Input(InputKind),
 }
@@ -115,6 +117,16 @@ impl Outside {
         let taken = &mut self.residues[execution];
         let at = (from..from + 1_000).find(|at| !taken.contains(&at.rem_euclid(1_000))).unwrap_or(from);
         taken.insert(at.rem_euclid(1_000));
+        at
+    }
+
+    /// A time from then on that nothing else falls on.
+    pub(crate) fn fresh_for_all(&mut self, from: i64) -> i64 {
+        let is_free = |at: &i64| self.residues.iter().all(|taken| !taken.contains(&at.rem_euclid(1_000)));
+        let at = (from..from + 1_000).find(is_free).unwrap_or(from);
+        for taken in &mut self.residues {
+            taken.insert(at.rem_euclid(1_000));
+        }
         at
     }
 

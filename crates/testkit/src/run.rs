@@ -36,7 +36,7 @@ pub fn interpret(seed: u64, mode: Mode, mutation: Option<Mutation>) -> Checked<T
             interpreter.send(after, kind);
         }
         interpreter.run(5_000)?;
-        for _ in 0..machine.redrives {
+        for _ in &machine.redrive_after {
             interpreter.send(10, InputKind::Redriven { client_token: None });
             interpreter.run(5_000)?;
         }

@@ -5,12 +5,13 @@
 use std::sync::Arc;
 
 use asl::timestamp::Timestamp;
-use engine::map_run::MapRunEvent;
+use engine::map_run::{ChildStatus, MapRunEvent, MapRunEventKind};
 use engine::{DefinitionHash, Event};
 use store::{
     Batch, Committed, ExecutionCursor, ExecutionKey, ExecutionRow, ExecutionStatus, ExecutionsQuery, Fault,
-    HistoryQuery, JournalTurn, Keys, MapRunItem, MapRunItemsQuery, MemoryStore, OpenExecution, Page,
-    Quarantined, Reader, RegistryKey, RegistryKind, RegistryQuery, RegistryRecord, Scope, Store, StoreError,
+    HistoryQuery, JournalTurn, Keys, MapRunItem, MapRunItemWrite, MapRunItemsQuery, MemoryStore,
+    OpenExecution, Page, Quarantined, Reader, RegistryKey, RegistryKind, RegistryQuery, RegistryRecord,
+    Scope, Store, StoreError,
 };
 
 use crate::Mutation;
@@ -73,6 +74,19 @@ impl FaultyStore {
             Some(Mutation::LoseMapRunEvents) if self.appends.is_multiple_of(5) => {
                 self.inner.append(&Batch { map_runs: Vec::new(), ..batch.clone() })
             }
+            Some(Mutation::MiscountChildren) => {
+                let mut miscounted = batch.clone();
+                for turn in &mut miscounted.map_runs {
+                    turn.events = turn.events.iter().map(miscounted_event).collect();
+                }
+                self.inner.append(&miscounted)
+            }
+            Some(Mutation::LoseEndsInRows) => {
+                let is_end = |write: &MapRunItemWrite| matches!(write, MapRunItemWrite::Ended { .. });
+                let mut lost = batch.clone();
+                lost.items.retain(|write| !is_end(write));
+                self.inner.append(&lost)
+            }
             Some(Mutation::LoseChildRows) => self.inner.append(&Batch { items: Vec::new(), ..batch.clone() }),
             Some(Mutation::DropParkedDue) => {
                 let mut dropped = batch.clone();
@@ -84,6 +98,14 @@ impl FaultyStore {
             _ => self.inner.append(batch),
         }
     }
+}
+
+fn miscounted_event(event: &MapRunEvent) -> MapRunEvent {
+    let mut event = event.clone();
+    if let MapRunEventKind::ChildEnded { status, .. } = &mut event.kind {
+        *status = ChildStatus::Failed;
+    }
+    event
 }
 
 struct LyingReader {

@@ -106,7 +106,7 @@ impl Witness {
             (What::Input(_), Answer::Ignored(engine::Ignored::TaskUnknown)) => {
                 message.sender != Sender::Customer
             }
-            (What::Start | What::Input(_), _) => true,
+            (What::Start | What::Update(_) | What::Input(_), _) => true,
         };
         hold(Law::L6, on_disk, || format!("{message:?} was answered {answer:?}, which is not on disk"))
     }

@@ -8,7 +8,7 @@ use testkit::{Mutation, Table, caught_at, simulate, simulate_map_run};
 /// Seeds of the bounded part; each is three machines on one shard.
 const SEEDS: std::ops::Range<u64> = 0..670;
 /// So many seeds are tried until a planted bug is noticed.
-const SEEDS_OF_A_BUG: std::ops::Range<u64> = 0..100;
+const SEEDS_OF_A_BUG: std::ops::Range<u64> = 0..200;
 
 #[test]
 fn executions_end_as_they_would_have_whatever_happens_to_the_process() {
@@ -47,17 +47,17 @@ fn every_planted_bug_around_a_map_run_is_caught() {
 
 #[test]
 fn map_runs_end_as_they_would_have_whatever_happens_to_the_process() {
-    let mut ends = std::collections::BTreeMap::new();
-    // The last four took a late repetition of an end from before a redrive for the end after it.
-    for seed in (0..400).chain([441, 443, 507, 593]) {
+    let (mut succeeded, mut redriven) = (0, 0);
+    for seed in 0..400 {
         match simulate_map_run(seed, None) {
             Ok(ending) => {
-                *ends.entry(ending.counts.split(' ').next().unwrap_or_default().to_owned()).or_insert(0) += 1
+                succeeded += usize::from(ending.counts.starts_with("Succeeded"));
+                redriven += usize::from(!ending.counts.ends_with(" 0"));
             }
             Err(violation) => panic!("seed {seed}: {violation}"),
         }
     }
-    assert!(ends["Succeeded"] > 100 && ends["Aborted"] > 5, "{ends:?}");
+    assert!(succeeded > 300 && redriven > 100, "{succeeded} succeeded, {redriven} were redriven");
 }
 
 fn every_bug_is_caught(mutations: &[Mutation]) {

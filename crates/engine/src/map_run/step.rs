@@ -75,7 +75,8 @@ pub enum MapRunInputKind {
     ChildEnded {
         /// Its index.
         index: u64,
-        /// How often it had been redriven by then; `None`: it was stopped before it began.
+        /// How often it had been redriven by then; `None`: it was stopped before it began, or
+        /// began again.
         redrives: Option<u32>,
         /// How.
         result: ChildResult,

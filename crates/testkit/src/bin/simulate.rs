@@ -1,5 +1,5 @@
 //! The whole simulation: `simulate --machines 20000 --seed 0`. Prints the planted bugs with the law that noticed each, the
-//! table, and every seed that broke a law.
+//! table, and every seed that broke a law with how to run it again; how far it is goes to the standard error.
 
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
@@ -12,6 +12,9 @@ use testkit::{Mode, Mutation, Table, caught_at, interpret, simulate, simulate_ma
 /// So many seeds are tried until a planted bug is noticed.
 const SEEDS_OF_A_BUG: u64 = 1_000;
 
+/// Machines of a seed: a run on the shard has three, one under the interpreter has one. A Map Run comes on top.
+const MACHINES_OF_A_SEED: u64 = 4;
+
 fn main() -> ExitCode {
     let (machines, first) = match arguments() {
         Ok(arguments) => arguments,
@@ -22,10 +25,11 @@ fn main() -> ExitCode {
     };
     // A panic is a broken law like others, told with its seed.
     std::panic::set_hook(Box::new(|_| {}));
-    let missed = planted_bugs(first);
+    // A single seed is run to look at it.
+    let missed = if machines > MACHINES_OF_A_SEED { planted_bugs(first) } else { 0 };
     let (next, failed) = (AtomicU64::new(first), AtomicU64::new(0));
-    // A run on the shard has three machines, one under the interpreter has one.
-    let last = first + machines.div_ceil(4);
+    let last = first + machines.div_ceil(MACHINES_OF_A_SEED);
+    let step = ((last - first) / 20).max(100);
     let table = Mutex::new(Table::default());
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     std::thread::scope(|scope| {
@@ -36,6 +40,13 @@ fn main() -> ExitCode {
                     if seed >= last {
                         return;
                     }
+                    if seed > first && (seed - first).is_multiple_of(step) {
+                        let done = (seed - first) * MACHINES_OF_A_SEED;
+                        eprintln!(
+                            "{done} of {machines} machines, {} broke a law",
+                            failed.load(Ordering::Relaxed)
+                        );
+                    }
                     let interpreted = interpret(seed, Mode::Live, None)
                         .and_then(|_| interpret(seed, Mode::RestartAfterEveryEvent, None));
                     let map_run = simulate_map_run(seed, None).map(|_| Table::default());
@@ -44,7 +55,8 @@ fn main() -> ExitCode {
                             Ok(run) => table.lock().expect("no panic holds it").add(&run),
                             Err(violation) => {
                                 failed.fetch_add(1, Ordering::Relaxed);
-                                println!("seed {seed}: {violation}\n");
+                                println!("seed {seed}: {violation}");
+                                println!("again: simulate --machines {MACHINES_OF_A_SEED} --seed {seed}\n");
                             }
                         }
                     }

@@ -221,10 +221,13 @@ async fn stop_child(core: &Arc<Core>, run: &Arc<Run>, (index, redrives): Child) 
         Answer::Unknown | Answer::NameTaken | Answer::Quarantined => aborted(None),
         Answer::Ignored(_) => {
             let ended = core.read(move |reader| {
-                let row = reader.execution(&child.execution_arn)?;
-                row.map_or(Ok(None), |row| result(reader, &row))
+                let Some(row) = reader.execution(&child.execution_arn)? else { return Ok((None, None)) };
+                // One that was to be redriven, and was not any more, is stopped before it began again.
+                let redrives = Some(row.redrive_count).filter(|count| *count >= redrives);
+                Ok((redrives, result(reader, &row)?))
             });
-            run.child_ended(index, Some(redrives), child_result(ended.await?));
+            let (redrives, ended) = ended.await?;
+            run.child_ended(index, redrives, child_result(ended));
         }
     }
     Ok(())

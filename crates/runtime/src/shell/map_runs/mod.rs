@@ -64,7 +64,7 @@ impl Run {
         drop(self.inbox.send(News::Input(kind, None)));
     }
 
-    /// How a child ended, redriven so often by then; `None`: it was stopped before it began.
+    /// How a child ended, redriven so often by then; `None`: it was stopped before it began, or began again.
     fn child_ended(&self, index: u64, redrives: Option<u32>, result: ChildResult) {
         self.tell(MapRunInputKind::ChildEnded { index, redrives, result });
     }

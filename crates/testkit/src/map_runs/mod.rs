@@ -1,48 +1,40 @@
 //! The Map Run that ships (`runtime::map_run::ResidentMapRun`) over a store that fails: crashes, failing commits, children told
-//! twice, updates, a redrive.
+//! twice, updates, redrives.
 //!
 //! Invariant: what a child does depends on its index and its redrive, never on when it runs. Standard children outlive the
 //! process, Express children and everything that was only told die with it. So a run with faults ends like one without.
+
+mod children;
+mod plan;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use asl::payload::Payload;
-use asl::program::{Program, StateMachineType};
 use asl::timestamp::Timestamp;
 use engine::map_run::{
-    ChildResult, ChildStatus, FindUnsuccessful, MapRun, MapRunEffect, MapRunInputKind, MapRunStart,
-    MapRunStatus, ReadItems, Thresholds, Unsuccessful,
+    MapRun, MapRunEffect, MapRunInputKind, MapRunStart, MapRunStatus, ReadItems, Thresholds,
 };
-use engine::{Failure, MapRunResult, Start, TaskId};
+use engine::{Failure, MapRunResult, TaskId};
 use runtime::map_run::{MapRunReleased, Origin, ResidentMapRun};
 use runtime::shard::{Answer, Ticket};
 use runtime::{ItemsReport, Seeds};
 use serde_json::{Value, json};
-use store::{Batch, ExecutionStatus, Fault, MapRunItem, MapRunItemsQuery, Store, WhichItems};
+use store::{Batch, ExecutionStatus, Fault, Store, WhichItems};
 
 use crate::Mutation;
 use crate::generate::Dice;
-use crate::interpreter::{BEGINNING, start_of};
+use crate::interpreter::BEGINNING;
 use crate::laws::{Checked, Law, hold};
 use crate::simulator::Faults;
 use crate::stores::FaultyStore;
+use children::Child;
+use plan::Plan;
 
 /// Most things that happen in a run.
 const TICKS_MAX: u32 = 40_000;
 
 const ARN: &str = "arn:aws:states:us-east-1:000000000000:mapRun:m/Each:id";
-
-/// What is random about a Map Run.
-#[derive(Clone, Debug)]
-struct Plan {
-    items: u64,
-    express: bool,
-    /// Items are read from outside, not given with the state's data.
-    read: bool,
-    stopped: bool,
-    program: Arc<Program>,
-}
 
 /// How a Map Run ended: its status, counters and result.
 #[derive(Clone, Debug, PartialEq)]
@@ -61,24 +53,16 @@ enum Message {
     Update(u64),
     /// The results, of a Map Run that was redriven so often.
     Write(u32),
+    /// The execution that waits for it is redriven, so often now.
+    Redrive(u32),
     /// The start of a child reaches its journal, if it has one.
     Begins(u64),
     /// A child comes to its end.
     Ends(u64),
 }
 
-/// A child, as the world knows it.
-#[derive(Clone, Debug)]
-struct Child {
-    arn: Arc<str>,
-    redrives: u32,
-    begun: bool,
-    ended: Option<ChildResult>,
-}
-
 struct World {
     plan: Plan,
-    seed: u64,
     dice: Dice,
     faults: Faults,
     mutation: Option<Mutation>,
@@ -100,10 +84,10 @@ struct World {
 
 /// Runs the Map Run of a seed without faults and with them, and compares how they ended.
 pub(crate) fn simulate(seed: u64, mutation: Option<Mutation>) -> Checked<MapRunEnding> {
-    let plan = Plan::random(&mut Dice::new(seed));
-    let faulted = World::new(seed, plan.clone(), Faults::On, mutation).run()?;
+    let plan = Plan::random(seed);
+    let faulted = World::new(plan.clone(), Faults::On, mutation).run()?;
     if !plan.stopped {
-        let undisturbed = World::new(seed, plan.clone(), Faults::Off, None).run()?;
+        let undisturbed = World::new(plan.clone(), Faults::Off, None).run()?;
         hold(Law::SameEnd, faulted == undisturbed, || {
             format!("{plan:?}\nwith faults {faulted:?}\nwithout {undisturbed:?}")
         })?;
@@ -111,69 +95,19 @@ pub(crate) fn simulate(seed: u64, mutation: Option<Mutation>) -> Checked<MapRunE
     Ok(faulted)
 }
 
-impl Plan {
-    fn random(dice: &mut Dice) -> Plan {
-        let (express, read, tolerant) = (dice.chance(50), dice.chance(60), dice.chance(50));
-        let kind = if express { "EXPRESS" } else { "STANDARD" };
-        let mut map = json!({ "Type": "Map", "End": true, "MaxConcurrency": 1 + dice.below(6),
-            "ItemProcessor": { "ProcessorConfig": { "Mode": "DISTRIBUTED", "ExecutionType": kind },
-                "StartAt": "Item", "States": { "Item": { "Type": "Pass", "End": true } } } });
-        // Otherwise the first failure fails the Map Run, which is redriven then.
-        if tolerant {
-            map["ToleratedFailurePercentage"] = json!(100);
-        }
-        if dice.chance(40) {
-            map["ItemBatcher"] = json!({ "MaxItemsPerBatch": 1 + dice.below(5) });
-        }
-        if read {
-            map["ItemReader"] = json!({ "Resource": "arn:aws:states:::s3:getObject",
-                "ReaderConfig": { "InputType": "JSON" }, "Parameters": { "Bucket": "b", "Key": "k" } });
-        } else {
-            map["ItemsPath"] = json!("$.items");
-        }
-        let definition = json!({ "StartAt": "Each", "States": { "Each": map } }).to_string();
-        let program = asl::compile_stored(&definition, StateMachineType::Standard)
-            .unwrap_or_else(|problems| panic!("{definition}: {problems:?}"));
-        let (items, stopped) = (dice.below(60), dice.chance(15));
-        Plan { items, express, read, stopped, program: Arc::new(program) }
-    }
-
-    fn start(&self) -> MapRunStart {
-        let items: Vec<u64> = (0..self.items).collect();
-        let input = Payload::from_value(json!({ "items": items }));
-        let mut parent = start_of(input.clone(), StateMachineType::Standard);
-        parent.execution_arn = "arn:aws:states:us-east-1:000000000000:execution:m:e".into();
-        parent.state_machine_arn = "arn:aws:states:us-east-1:000000000000:stateMachine:m".into();
-        let state = self.program.states.iter().find(|state| &*state.name == "Each").expect("the Map");
-        MapRunStart {
-            map_run_arn: ARN.into(),
-            task: TaskId(4),
-            redrive: 0,
-            parent: Arc::new(parent),
-            state: state.path.clone(),
-            label: "Each".into(),
-            items: (!self.read).then(|| Payload::from_value(json!(items))),
-            input,
-            context: Payload::from_value(json!({ "Execution": { "Name": "e" } })),
-            variables: Vec::new(),
-        }
-    }
-}
-
 impl World {
-    fn new(seed: u64, plan: Plan, faults: Faults, mutation: Option<Mutation>) -> World {
+    fn new(plan: Plan, faults: Faults, mutation: Option<Mutation>) -> World {
         let start = Arc::new(plan.start());
         let origin = Origin { program: Arc::clone(&plan.program), start: Arc::clone(&start) };
         let mut resident = ResidentMapRun::new(ARN.into(), &[], None);
         resident.set_origin(origin);
         resident.offer(MapRunInputKind::Started, None);
         let mut world = World {
-            seed,
-            dice: Dice::new(seed ^ 0x3A9),
+            dice: Dice::new(plan.seed ^ 0x3A9),
             faults,
             mutation,
             store: FaultyStore::new(mutation),
-            seeds: Seeds::new(Some(seed)),
+            seeds: Seeds::new(Some(plan.seed)),
             start,
             resident,
             pending: None,
@@ -212,10 +146,35 @@ impl World {
     }
 
     fn input(&mut self, kind: MapRunInputKind) {
-        if self.faults == Faults::On && self.dice.chance(20) {
-            self.send(900, Message::Input(kind.clone()));
+        let Some(kind) = self.falsified(kind) else { return };
+        // Some are told again, and then after much else.
+        if self.faults == Faults::On && self.dice.chance(30) {
+            self.send(2_500, Message::Input(kind.clone()));
         }
         self.send(40, Message::Input(kind));
+    }
+
+    /// What a planted bug makes of an answer; `None`: it is lost.
+    fn falsified(&mut self, mut kind: MapRunInputKind) -> Option<MapRunInputKind> {
+        match (self.mutation, &mut kind) {
+            (Some(Mutation::TakeEndsOfBeforeARedrive), MapRunInputKind::ChildEnded { redrives, .. }) => {
+                *redrives = Some(u32::MAX);
+            }
+            (Some(Mutation::LoseEndsOfChildren), MapRunInputKind::ChildEnded { index, .. }) => {
+                return (*index % 8 != 3).then_some(kind);
+            }
+            (Some(Mutation::ForgetTheRestOfARedrive), MapRunInputKind::UnsuccessfulFound { end, .. }) => {
+                *end = true;
+            }
+            (
+                Some(Mutation::ForgetThatAChildWasRedriven),
+                MapRunInputKind::UnsuccessfulFound { children, .. },
+            ) => {
+                children.iter_mut().for_each(|child| child.redrives = 0);
+            }
+            _ => {}
+        }
+        Some(kind)
     }
 
     fn run(mut self) -> Checked<MapRunEnding> {
@@ -311,7 +270,7 @@ impl World {
         let express = self.plan.express;
         self.messages.retain(|_, message| match message {
             Message::Ends(_) => !express,
-            Message::Input(MapRunInputKind::StopRequested) | Message::Update(_) => true,
+            Message::Input(MapRunInputKind::StopRequested) | Message::Update(_) | Message::Redrive(_) => true,
             Message::Input(_) | Message::Page(_) | Message::Write(_) | Message::Begins(_) => false,
         });
         if express {
@@ -329,6 +288,7 @@ impl World {
         let origin = Origin { program: Arc::clone(&self.plan.program), start: Arc::clone(&self.start) };
         self.resident.set_origin(origin);
         if self.plan.stopped
+            && self.start.redrive == 0
             && self.messages.values().all(|m| !matches!(m, Message::Input(MapRunInputKind::StopRequested)))
         {
             self.send(300, Message::Input(MapRunInputKind::StopRequested));
@@ -360,7 +320,7 @@ impl World {
             Message::Input(kind) => self.resident.offer(kind, None),
             Message::Page(read) => {
                 let page = self.page(&read);
-                if let Some(next) = self.resident.page(Ok(page)) {
+                if let Some(next) = self.resident.page(page) {
                     self.send(40, Message::Page(next));
                 }
             }
@@ -386,6 +346,7 @@ impl World {
                 let result = Ok(Payload::from_value(json!(outputs)));
                 self.input(MapRunInputKind::ResultsWritten { redrive, result });
             }
+            Message::Redrive(redrive) => self.redrive(redrive),
             Message::Begins(index) => {
                 if let Some(child) = self.children.get_mut(&index) {
                     child.begun = true;
@@ -397,45 +358,20 @@ impl World {
         Ok(())
     }
 
-    fn page(&mut self, read: &ReadItems) -> ItemsReport {
-        let first = read.cursor.next_item;
+    fn page(&mut self, read: &ReadItems) -> Result<ItemsReport, Failure> {
+        let first = if self.has(Mutation::ReadFromTheBeginning) { 0 } else { read.cursor.next_item };
         let known = read.cursor.position.as_ref().and_then(|position| position.value().as_u64());
         assert!(known.is_none_or(|known| known <= first), "a position behind the items wanted");
         let last = (first + 1 + self.dice.below(7)).min(self.plan.items).max(first);
-        ItemsReport {
+        if self.start.redrive == 0 && self.plan.unreadable_from.is_some_and(|item| item <= last) {
+            return Err(Failure::named("States.ItemReaderFailed"));
+        }
+        Ok(ItemsReport {
             items: (first..last).map(|item| Payload::from_value(json!(item))).collect(),
             position: Some(Payload::from_value(json!(last))),
             version: Some("etag".into()),
             end: last >= self.plan.items,
-        }
-    }
-
-    fn rows(&self, from: u64, which: WhichItems) -> Vec<MapRunItem> {
-        let query = MapRunItemsQuery { map_run_arn: ARN.into(), from, which, limit: 1_000 };
-        self.store.reader().map_run_items(&query).expect("rows")
-    }
-
-    fn result(&self, index: u64, redrive: u32) -> ChildResult {
-        let mut dice = Dice::new(self.seed.rotate_left(20) ^ index);
-        if redrive == 0 && dice.chance(12) {
-            let failure = Failure::named("Rotten");
-            return if dice.chance(50) {
-                ChildResult::Failed(failure)
-            } else {
-                ChildResult::TimedOut(failure)
-            };
-        }
-        ChildResult::Succeeded(Payload::from_value(json!(index)))
-    }
-
-    fn child_ends(&mut self, index: u64) {
-        let Some(child) = self.children.get(&index) else { return };
-        let redrives = Some(child.redrives);
-        let result = child.ended.clone().unwrap_or_else(|| self.result(index, self.start.redrive));
-        if let Some(child) = self.children.get_mut(&index) {
-            child.ended = Some(result.clone());
-        }
-        self.input(MapRunInputKind::ChildEnded { index, redrives, result });
+        })
     }
 
     fn release(&mut self, mut released: MapRunReleased) -> Checked {
@@ -445,8 +381,13 @@ impl World {
         for effect in std::mem::take(&mut released.effects) {
             match effect {
                 MapRunEffect::RunChild { index, .. } => {
-                    self.run_child(index, released.starts.remove(&index))?
+                    let start = released.starts.remove(&index);
+                    if self.has(Mutation::StartChildrenTwice) {
+                        self.run_child(index, start.clone())?;
+                    }
+                    self.run_child(index, start)?;
                 }
+                MapRunEffect::StopChild { .. } if self.has(Mutation::ForgetToStopChildren) => {}
                 MapRunEffect::StopChild { index, redrives } => self.stop_child(index, redrives),
                 MapRunEffect::ReadItems(read) => {
                     if let Some(read) = self.resident.read(&read) {
@@ -474,87 +415,6 @@ impl World {
         })
     }
 
-    fn run_child(&mut self, index: u64, start: Option<Arc<Start>>) -> Checked {
-        let row = self.rows(index, WhichItems::All).into_iter().next().filter(|row| row.index == index);
-        let Some(row) = row else {
-            return hold(Law::L6, false, || format!("child {index} is to run and has no row"));
-        };
-        hold(Law::L6, row.status == ExecutionStatus::Running, || {
-            format!("child {index} is to run: {row:?}")
-        })?;
-        let (arn, known) = (Arc::clone(&row.execution_arn), self.children.get(&index).cloned());
-        let first = start.is_none_or(|start| start.execution_arn == arn && known.is_none());
-        hold(Law::L6, first, || format!("child {index} is started a second time"))?;
-        match known {
-            None => {
-                let child = Child { arn, redrives: row.redrive_count, begun: false, ended: None };
-                self.children.insert(index, child);
-                self.send(40, Message::Begins(index));
-            }
-            Some(child) => {
-                let same = child.arn == arn || self.plan.express;
-                hold(Law::SameEnd, same, || format!("child {index} is {arn} and was {}", child.arn))?;
-                self.run_again(index, child, row.redrive_count);
-            }
-        }
-        Ok(())
-    }
-
-    fn run_again(&mut self, index: u64, child: Child, redrives: u32) {
-        let succeeded = matches!(child.ended, Some(ChildResult::Succeeded(_)));
-        match child.ended {
-            // An Express child has nothing on disk but its row: it runs again.
-            Some(_) if self.plan.express || (!succeeded && redrives > child.redrives) => {
-                self.children.insert(index, Child { redrives, ended: None, begun: true, ..child });
-                self.send(500, Message::Ends(index));
-            }
-            Some(result) => {
-                self.input(MapRunInputKind::ChildEnded { index, redrives: Some(redrives), result });
-            }
-            None => {}
-        }
-    }
-
-    fn stop_child(&mut self, index: u64, redrives: u32) {
-        let begun = self.children.get(&index).is_some_and(|child| child.begun);
-        if begun && !self.plan.express {
-            let child = self.children.get_mut(&index).expect("it was begun");
-            child.ended.get_or_insert(ChildResult::Aborted);
-            self.messages.retain(|_, message| !matches!(message, Message::Ends(of) if *of == index));
-            return self.child_ends(index);
-        }
-        let of_it =
-            |message: &Message| matches!(message, Message::Ends(of) | Message::Begins(of) if *of == index);
-        self.messages.retain(|_, message| !of_it(message));
-        self.children.remove(&index);
-        let redrives = self.plan.express.then_some(redrives);
-        self.input(MapRunInputKind::ChildEnded { index, redrives, result: ChildResult::Aborted });
-    }
-
-    fn find_unsuccessful(&mut self, find: &FindUnsuccessful) {
-        let FindUnsuccessful { redrive, from, .. } = *find;
-        let mut found = self.rows(from, WhichItems::Unsuccessful);
-        found.truncate(1 + self.dice.below(4) as usize);
-        let children = found.iter().filter_map(|item| {
-            let status = match item.status {
-                ExecutionStatus::Failed => ChildStatus::Failed,
-                ExecutionStatus::TimedOut => ChildStatus::TimedOut,
-                ExecutionStatus::Aborted => ChildStatus::Aborted,
-                ExecutionStatus::Running | ExecutionStatus::Succeeded | ExecutionStatus::PendingRedrive => {
-                    return None;
-                }
-            };
-            let redrives = match self.children.get(&item.index) {
-                _ if self.plan.express => item.redrive_count + 1,
-                Some(child) if child.begun => child.redrives + 1,
-                Some(_) | None => 0,
-            };
-            Some(Unsuccessful { index: item.index, items: item.items, status, redrives })
-        });
-        let (children, end) = (children.collect(), found.is_empty());
-        self.input(MapRunInputKind::UnsuccessfulFound { redrive, from, children, end });
-    }
-
     /// The parent hears of the end, and redrives the Map Run once if it failed.
     fn ended(&mut self, task: TaskId, result: MapRunResult) -> Checked {
         if task != self.start.task {
@@ -563,15 +423,31 @@ impl World {
         hold(Law::L6, self.on_disk().status() != MapRunStatus::Running, || {
             format!("{result:?} was told before it was on disk")
         })?;
-        if matches!(result, MapRunResult::Failed(_)) && self.start.redrive == 0 && !self.plan.stopped {
-            let start = MapRunStart { redrive: 1, task: TaskId(9), ..MapRunStart::clone(&self.start) };
-            self.start = Arc::new(start);
-            let origin = Origin { program: Arc::clone(&self.plan.program), start: Arc::clone(&self.start) };
-            self.resident.set_origin(origin);
-            self.resident.offer(MapRunInputKind::Redriven, None);
+        // How often is known beforehand: nothing fails more than twice, and nobody stops what was redriven.
+        let failed = !matches!(result, MapRunResult::Succeeded(_));
+        if failed && self.start.redrive < 2 && self.told.is_none() {
+            let redrive = self.start.redrive + 1;
+            // At once, or when what was told twice may have come.
+            if self.dice.chance(50) {
+                self.redrive(redrive);
+            } else if !self.messages.values().any(|message| matches!(message, Message::Redrive(_))) {
+                self.send(2_000, Message::Redrive(redrive));
+            }
             return Ok(());
         }
         self.told = Some(result);
         Ok(())
+    }
+
+    fn redrive(&mut self, redrive: u32) {
+        if redrive <= self.start.redrive {
+            return;
+        }
+        let task = TaskId(4 + 5 * u64::from(redrive));
+        let start = MapRunStart { redrive, task, ..MapRunStart::clone(&self.start) };
+        self.start = Arc::new(start);
+        let origin = Origin { program: Arc::clone(&self.plan.program), start: Arc::clone(&self.start) };
+        self.resident.set_origin(origin);
+        self.resident.offer(MapRunInputKind::Redriven, None);
     }
 }
