@@ -48,7 +48,8 @@ fn every_planted_bug_around_a_map_run_is_caught() {
 #[test]
 fn map_runs_end_as_they_would_have_whatever_happens_to_the_process() {
     let (mut succeeded, mut redriven) = (0, 0);
-    for seed in 0..400 {
+    // The others broke the simulation, or a law, once.
+    for seed in (0..400).chain([3_159, 11_392, 13_464]) {
         match simulate_map_run(seed, None) {
             Ok(ending) => {
                 succeeded += usize::from(ending.counts.starts_with("Succeeded"));

@@ -430,7 +430,11 @@ impl World {
             // At once, or when what was told twice may have come.
             if self.dice.chance(50) {
                 self.redrive(redrive);
-            } else if !self.messages.values().any(|message| matches!(message, Message::Redrive(_))) {
+            } else if !self
+                .messages
+                .values()
+                .any(|m| matches!(m, Message::Redrive(asked) if *asked == redrive))
+            {
                 self.send(2_000, Message::Redrive(redrive));
             }
             return Ok(());
