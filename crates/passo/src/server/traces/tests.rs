@@ -27,6 +27,8 @@ impl Story {
             workflow: "".into(),
             input: payload("{}"),
             machine_type: engine::StateMachineType::Standard,
+            synchronous: false,
+            test_case: None,
             trace_header: header.map(Arc::from),
             map_run: None,
             region: "us-east-1".into(),
@@ -181,7 +183,10 @@ fn redriven() -> Story {
     story.fail_task(2);
     story.then(0, EventKind::ParallelStateFailed { failure: failure() });
     story.then(0, EventKind::ExecutionFailed { failure: failure() });
-    story.then(0, EventKind::ExecutionRedriven { count: 1, deadline: None });
+    story.then(
+        0,
+        EventKind::ExecutionRedriven { count: 1, deadline: None, client_token: engine::Apart(None) },
+    );
     story.schedule(2).succeed_task(2).exit(2, "B", StateType::Task, None);
     story.then(0, EventKind::ParallelStateSucceeded {});
     story.exit(0, "Fan", StateType::Parallel, None);
