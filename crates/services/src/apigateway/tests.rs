@@ -76,7 +76,7 @@ async fn a_deployment_is_a_copy_and_parts_are_refused_in_the_words_of_aws() {
     assert_eq!(called(&fixture, &host, "/dev/pets/7").await.0, 201);
     let (status, error) = control(&fixture, "POST", &format!("{base}/deployments"), json!({})).await;
     assert_eq!(
-        (status, error["message"].as_str().unwrap()),
+        (status, error["Message"].as_str().unwrap()),
         (400, "The REST API doesn't contain any methods")
     );
     assert_eq!(control(&fixture, "GET", "/restapis/nothing", Value::Null).await.0, 404);
