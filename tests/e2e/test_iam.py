@@ -153,7 +153,7 @@ def test_iam_log_lets_the_call_through_and_prints_the_missing_statement(world):
     assert done.result["status"] == "SUCCEEDED"
     line = eventually(lambda: [line for line in server.log.read_text().splitlines() if "SNS:Publish" in line or "sns:Publish" in line],
                       what="the missing statement")[0]
-    statement = json.loads(re.search(r'\{.*\}', line)[0])
+    statement = json.loads(re.search(r'\{"Effect.*\}', line)[0])
     assert statement["Effect"] == "Allow" and statement["Action"].lower() == "sns:publish"
     assert statement["Resource"].endswith(":order-orders")
 
