@@ -25,13 +25,14 @@ class Collector:
 
             def do_POST(self):
                 body = self.rfile.read(int(self.headers["content-length"]))
-                self.send_response(503 if collector.is_down else 200)
+                is_down = collector.is_down
+                collector.requests.append((self.path, dict(self.headers)))
+                if not is_down:
+                    collector.take(json.loads(body))
+                self.send_response(503 if is_down else 200)
                 self.send_header("content-length", "2")
                 self.end_headers()
                 self.wfile.write(b"{}")
-                collector.requests.append((self.path, dict(self.headers)))
-                if not collector.is_down:
-                    collector.take(json.loads(body))
 
             def log_message(self, *_):
                 pass
@@ -52,7 +53,7 @@ class Collector:
 
     def of(self, execution):
         """The spans of one execution's trace, once the execution's own has come."""
-        roots = [s for s in self.spans.values() if s["attributes"].get("aws.step_functions.execution.arn") == execution]
+        roots = [s for s in list(self.spans.values()) if s["attributes"].get("aws.step_functions.execution.arn") == execution]
         trace = {root["traceId"] for root in roots}
         return [span for span in list(self.spans.values()) if span["traceId"] in trace]
 

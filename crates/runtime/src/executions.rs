@@ -129,7 +129,8 @@ impl Runtime {
             let start_date = express::begin(&self.core, program, start).await?;
             return Ok(Started { execution_arn, start_date });
         }
-        self.core.open_executions.check(&start.account, &start.region, &self.core.config.quotas)?;
+        let place = (&*start.account, &*start.region);
+        self.core.open_executions.check(place, &execution_arn, &self.core.config.quotas)?;
         match self.core.begin(start, program, naming).await? {
             Answer::Started { start_date } | Answer::Accepted { at: start_date } => {
                 Ok(Started { execution_arn, start_date })

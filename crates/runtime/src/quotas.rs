@@ -100,11 +100,17 @@ impl OpenExecutions {
         }
     }
 
-    /// Whether another one may run.
-    pub(crate) fn check(&self, account: &str, region: &str, quotas: &Quotas) -> Result<(), Error> {
+    /// Whether this one may run beside the others. One that runs may be asked for again.
+    pub(crate) fn check(
+        &self,
+        (account, region): (&str, &str),
+        execution_arn: &str,
+        quotas: &Quotas,
+    ) -> Result<(), Error> {
         let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let open = all.get(&hash((account, region))).map_or(0, HashSet::len);
-        match (open as u64) < quotas.open_executions {
+        let open = all.get(&hash((account, region)));
+        let is_open = open.is_some_and(|open| open.contains(&hash(execution_arn)));
+        match is_open || (open.map_or(0, HashSet::len) as u64) < quotas.open_executions {
             true => Ok(()),
             false => Err(Error::ExecutionLimitExceeded),
         }
@@ -133,8 +139,9 @@ mod tests {
             open.opened("1", "us-east-1", arn);
         }
         open.opened("1", "eu-west-1", "a");
-        assert!(matches!(open.check("1", "us-east-1", &quotas), Err(Error::ExecutionLimitExceeded)));
-        assert!(open.check("1", "eu-west-1", &quotas).is_ok());
-        assert!(open.check("2", "us-east-1", &quotas).is_ok());
+        assert!(matches!(open.check(("1", "us-east-1"), "c", &quotas), Err(Error::ExecutionLimitExceeded)));
+        assert!(open.check(("1", "us-east-1"), "b", &quotas).is_ok(), "it runs already");
+        assert!(open.check(("1", "eu-west-1"), "c", &quotas).is_ok());
+        assert!(open.check(("2", "us-east-1"), "c", &quotas).is_ok());
     }
 }

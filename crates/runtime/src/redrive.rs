@@ -89,7 +89,11 @@ impl Runtime {
             }
         }
         if let Some(scope) = self.core.keys.scope(row.key.scope) {
-            self.core.open_executions.check(&scope.account, &scope.region, &self.core.config.quotas)?;
+            self.core.open_executions.check(
+                (&scope.account, &scope.region),
+                execution_arn,
+                &self.core.config.quotas,
+            )?;
         }
         match self.core.ask(&row.arn, InputKind::Redriven { client_token: client_token.clone() }).await? {
             Answer::Accepted { at } | Answer::Started { start_date: at } => Ok(at),

@@ -43,9 +43,11 @@ impl Recording {
         let draft = audit.begin(Call { context, service: "states", name, input, arns })?;
         let mut recording = Recording { audit, draft, change: None };
         if CHANGING.contains(&name) {
-            let arn = match input["stateMachineArn"].as_str() {
-                Some(arn) => arn.to_owned(),
-                None => context.arn("states", &format!("stateMachine:{}", input["name"].as_str()?)),
+            // A call that names none is refused, and recorded as such.
+            let named =
+                input["name"].as_str().map(|name| context.arn("states", &format!("stateMachine:{name}")));
+            let Some(arn) = input["stateMachineArn"].as_str().map(str::to_owned).or(named) else {
+                return Some(recording);
             };
             let alone = recording.audit.one_at_a_time().await;
             let before = revision(api, context, &arn).await;

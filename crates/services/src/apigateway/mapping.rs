@@ -5,6 +5,13 @@ use serde_json::{Map, Value};
 
 const DIRECTIVES: [&str; 8] = ["#set", "#if", "#foreach", "#else", "#end", "#macro", "#define", "#evaluate"];
 
+/// How deep calls of `$util` may stand in each other.
+const CALLS_MAX: usize = 8;
+/// AWS's longest mapping template.
+const TEMPLATE_BYTES_MAX: usize = 300 << 10;
+/// The longest text that a template may become: AWS's largest payload.
+const OUTPUT_BYTES_MAX: usize = 10 << 20;
+
 /// What references see.
 pub(super) struct View<'a> {
     pub body: &'a str,
@@ -17,6 +24,9 @@ pub(super) struct View<'a> {
 
 /// Why a template cannot be used here.
 pub(super) fn check(template: &str) -> Result<(), String> {
+    if template.len() > TEMPLATE_BYTES_MAX {
+        return Err(format!("Mapping templates have at most {TEMPLATE_BYTES_MAX} bytes."));
+    }
     match DIRECTIVES.iter().find(|directive| template.contains(*directive)) {
         Some(directive) => {
             Err(format!("Mapping templates with {directive} are not supported by this server."))
@@ -26,15 +36,19 @@ pub(super) fn check(template: &str) -> Result<(), String> {
 }
 
 impl View<'_> {
-    /// The template with its references replaced; those that lead nowhere stay, as in Velocity.
+    /// The template with its references replaced; those that lead nowhere stay, as in Velocity. A text that grows beyond
+    /// [`OUTPUT_BYTES_MAX`] ends there, which is too much for an answer anyway.
     pub fn render(&self, template: &str) -> String {
         let mut output = String::with_capacity(template.len());
         let mut rest = template;
         while let Some(at) = rest.find('$') {
             output.push_str(&rest[..at]);
             rest = &rest[at..];
-            let (used, text) = self.reference(&rest[1..]).unwrap_or((0, "$".to_owned()));
+            let (used, text) = self.reference(&rest[1..], CALLS_MAX).unwrap_or((0, "$".to_owned()));
             output.push_str(&text);
+            if output.len() > OUTPUT_BYTES_MAX {
+                return output;
+            }
             rest = &rest[used + 1..];
         }
         output.push_str(rest);
@@ -42,20 +56,20 @@ impl View<'_> {
     }
 
     /// How many bytes after the dollar sign a reference takes, and its text.
-    fn reference(&self, text: &str) -> Option<(usize, String)> {
+    fn reference(&self, text: &str, calls: usize) -> Option<(usize, String)> {
         let (text, around) = match text.strip_prefix('{') {
             Some(inner) => (inner, 1),
             None => (text, 0),
         };
-        let (used, value) = self.expression(text)?;
+        let (used, value) = self.expression(text, calls)?;
         let is_closed = around == 0 || text[used..].starts_with('}');
         is_closed.then(|| (used + 2 * around, shown(&value)))
     }
 
-    fn expression(&self, text: &str) -> Option<(usize, Value)> {
+    fn expression(&self, text: &str, calls: usize) -> Option<(usize, Value)> {
         let (name, mut used) = (identifier(text), identifier(text).len());
         if name == "util" {
-            return self.utility(text);
+            return self.utility(text, calls.checked_sub(1)?);
         }
         let mut value = match name {
             "context" => self.context.clone(),
@@ -106,11 +120,11 @@ impl View<'_> {
     }
 
     /// `$util.escapeJavaScript(REFERENCE)`, `base64Encode`, `urlEncode`.
-    fn utility(&self, text: &str) -> Option<(usize, Value)> {
+    fn utility(&self, text: &str, calls: usize) -> Option<(usize, Value)> {
         let rest = text.strip_prefix("util.")?;
         let function = identifier(rest);
         let inner = rest[function.len()..].strip_prefix('(')?;
-        let (used, value) = self.reference(inner.strip_prefix('$')?)?;
+        let (used, value) = self.reference(inner.strip_prefix('$')?, calls)?;
         inner[used + 1..].strip_prefix(')')?;
         let escaped = match function {
             "escapeJavaScript" => {
@@ -201,5 +215,8 @@ mod tests {
             assert_eq!(view.render(template), expected, "{template}");
         }
         assert!(check("#set($x = 1)").is_err());
+        let nested = "$util.base64Encode(".repeat(10_000) + "$context.stage" + &")".repeat(10_000);
+        assert!(view.render(&nested).len() < 2 * nested.len());
+        assert!(view.render(&"$input.body".repeat(1 << 20)).len() <= OUTPUT_BYTES_MAX + 100);
     }
 }

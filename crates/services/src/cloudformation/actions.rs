@@ -203,6 +203,9 @@ impl CloudFormation {
         context: &CallContext,
         form: &Form,
     ) -> Result<ServiceResponse, ServiceError> {
+        if is_repeated(self, context)? {
+            return Ok(ServiceResponse::xml(Vec::new()));
+        }
         let (form, caller) = (form.clone(), context.principal.clone());
         let accepted = self.accept(context, move |connection, call| {
             let ChangeSet { id, stack_id, order, mut details, .. } =

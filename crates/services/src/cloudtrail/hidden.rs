@@ -5,7 +5,7 @@
 use serde_json::{Map, Value};
 
 /// AWS's words for what it leaves out.
-const HIDDEN: &str = "HIDDEN_DUE_TO_SECURITY_REASONS";
+pub(super) const HIDDEN: &str = "HIDDEN_DUE_TO_SECURITY_REASONS";
 const TEXT_BYTES_MAX: usize = 4096;
 const DEPTH_MAX: usize = 12;
 const ENTRIES_MAX: usize = 200;

@@ -58,7 +58,7 @@ impl Row {
             Outcome::Refused { code, message } => {
                 class = Class::Refused;
                 set("errorCode", (*code).into());
-                set("errorMessage", message.chars().take(1024).collect::<String>().into());
+                set("errorMessage", without_values(message).chars().take(1024).collect::<String>().into());
             }
             Outcome::Unknown => {
                 set(
@@ -152,4 +152,13 @@ fn identity(context: &CallContext) -> Value {
         identity["accessKeyId"] = key.as_str().into();
     }
     identity
+}
+
+/// An error's message up to where it quotes what was given: an input, an output or a definition.
+fn without_values(message: &str) -> String {
+    let quotes = ["[Source:", "Value '", "Value at '"];
+    match quotes.iter().filter_map(|quote| message.find(quote)).min() {
+        Some(at) => format!("{}{}", &message[..at], super::hidden::HIDDEN),
+        None => message.to_owned(),
+    }
 }

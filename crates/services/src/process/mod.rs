@@ -33,7 +33,7 @@ pub struct Processes {
     area: Area,
     identities: Identities,
     /// Held for as long as this server lives: a second one would take its workers for orphans.
-    _lock: Option<std::fs::File>,
+    _lock: Option<table::Lock>,
 }
 
 impl Processes {
@@ -47,7 +47,7 @@ impl Processes {
         Self::recover(data_directory, Some(lock))
     }
 
-    fn recover(data_directory: &Path, lock: Option<std::fs::File>) -> io::Result<Arc<Self>> {
+    fn recover(data_directory: &Path, lock: Option<table::Lock>) -> io::Result<Arc<Self>> {
         let records = data_directory.join("processes");
         let mut kept = Vec::new();
         for record in record::read_all(&records)? {

@@ -22,14 +22,24 @@ pub(super) fn start_time(pid: u32) -> Option<String> {
     ps(&["-o", "lstart=", "-p", &pid.to_string()])
 }
 
+/// A lock file that is held.
+#[derive(Debug)]
+pub(super) struct Lock(std::fs::File);
+
+impl Drop for Lock {
+    /// Unlocks for every copy of the descriptor: a child that is being started has one until it becomes its program.
+    fn drop(&mut self) {
+        use std::os::fd::AsRawFd;
+        // SAFETY: flock takes an open descriptor and a flag.
+        unsafe { libc::flock(self.0.as_raw_fd(), libc::LOCK_UN) };
+    }
+}
+
 /// Takes a lock file that the system gives back when this process ends, however it ends.
-pub(super) fn lock(
-    path: &std::path::Path,
-    data_directory: &std::path::Path,
-) -> std::io::Result<std::fs::File> {
+pub(super) fn lock(path: &std::path::Path, data_directory: &std::path::Path) -> std::io::Result<Lock> {
     let file = std::fs::OpenOptions::new().create(true).truncate(false).write(true).open(path)?;
     if try_lock(&file) {
-        return Ok(file);
+        return Ok(Lock(file));
     }
     let data_directory = data_directory.display();
     Err(std::io::Error::other(format!("another server is using the data directory {data_directory}")))

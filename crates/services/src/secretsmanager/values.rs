@@ -109,11 +109,12 @@ fn add(
             );
             return Err(ServiceError::client("ResourceExistsException", message));
         }
-    } else {
-        let sealed = sealer.seal(&owner(arn, id), value.to_string().as_bytes())?;
-        let sql = "INSERT INTO versions VALUES (?1, ?2, ?3, '[]', ?4)";
-        connection.prepare_cached(sql)?.execute(params![arn, id, call.now_ms, sealed])?;
+        // A repetition: its labels were moved then, and may have moved on since.
+        return Ok(());
     }
+    let sealed = sealer.seal(&owner(arn, id), value.to_string().as_bytes())?;
+    let sql = "INSERT INTO versions VALUES (?1, ?2, ?3, '[]', ?4)";
+    connection.prepare_cached(sql)?.execute(params![arn, id, call.now_ms, sealed])?;
     for one in labels {
         label(connection, arn, one, Some(id))?;
     }

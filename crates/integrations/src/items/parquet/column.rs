@@ -79,32 +79,31 @@ impl Column {
         self.fetched.capacity() + dictionary + self.page.as_ref().map_or(0, |page| page.bytes)
     }
 
-    /// Reads the entries of the next row and counts their bytes; whether that took another page.
+    /// Reads the entries of the next row and counts their bytes; the column holds at most `room` bytes meanwhile.
     pub async fn read_record(
         &mut self,
         source: &mut Source,
         bucket: Bucket<'_>,
         bytes: &mut usize,
-    ) -> Result<bool, String> {
+        room: usize,
+    ) -> Result<(), String> {
         self.record.clear();
-        let mut turned = false;
         loop {
             let entry = match self.ahead.take() {
                 Some(entry) => entry,
                 None => {
                     while self.page.as_ref().is_none_or(|page| page.left == 0) {
                         if self.values == 0 && !self.record.is_empty() {
-                            return Ok(turned);
+                            return Ok(());
                         }
-                        self.turn(source, bucket).await?;
-                        turned = true;
+                        self.turn(source, bucket, room).await?;
                     }
                     self.entry()?
                 }
             };
             if entry.repetition == 0 && !self.record.is_empty() {
                 self.ahead = Some(entry);
-                return Ok(turned);
+                return Ok(());
             }
             *bytes += 8 + entry.value.as_ref().and_then(Value::as_str).map_or(0, str::len);
             if *bytes > ITEM_BYTES_MAX {
@@ -113,7 +112,7 @@ impl Column {
             self.record.push_back(entry);
             // Where nothing repeats, each row has one.
             if self.leaf.repetition_max == 0 {
-                return Ok(turned);
+                return Ok(());
             }
         }
     }
@@ -138,10 +137,14 @@ impl Column {
         Ok(Entry { definition, repetition, value })
     }
 
-    /// To the next page.
-    async fn turn(&mut self, source: &mut Source, bucket: Bucket<'_>) -> Result<(), String> {
+    /// To the next page, unless this column would hold more than `room` with it.
+    async fn turn(&mut self, source: &mut Source, bucket: Bucket<'_>, room: usize) -> Result<(), String> {
         self.page = None;
         let (header, used) = self.header(source, bucket).await?;
+        let wanted = self.held().saturating_add(header.compressed).saturating_add(header.uncompressed);
+        if wanted > room {
+            return Err("The pages of the Parquet file's columns are larger than 128 MiB.".into());
+        }
         self.want(source, bucket, used + header.compressed).await?;
         self.fetched.advance(used);
         let compressed = self.fetched.split_to(header.compressed).freeze();

@@ -5,6 +5,11 @@
 use super::schema::{self, Element, Schema};
 use super::thrift::{Broken, Reader};
 
+/// The most elements of a schema: an element takes a byte in the file and a hundred in memory.
+const ELEMENTS_MAX: usize = 40_000;
+/// The most row groups.
+const ROW_GROUPS_MAX: usize = 100_000;
+
 /// What a file holds.
 pub(super) struct Footer {
     pub schema: Schema,
@@ -57,10 +62,16 @@ impl Footer {
         let mut reader = Reader::new(bytes);
         reader.fields(|reader, id, kind| match id {
             2 => reader.list(kind, |reader, kind| {
+                if elements.len() == ELEMENTS_MAX {
+                    return Err(Broken::Wrong("the schema has too many elements"));
+                }
                 elements.push(element(reader, kind)?);
                 Ok(())
             }),
             4 => reader.list(kind, |reader, kind| {
+                if row_groups.len() == ROW_GROUPS_MAX {
+                    return Err(Broken::Wrong("there are too many row groups"));
+                }
                 row_groups.push(row_group(reader, kind)?);
                 Ok(())
             }),

@@ -47,6 +47,8 @@ pub(super) struct Parquet {
     /// The row group being read; its columns are none before its first row is wanted.
     row_group: usize,
     columns: Vec<Column>,
+    /// What the columns hold together, in bytes.
+    held: usize,
     /// Rows of the row group that were given or are to be passed over.
     given: u64,
     read: u64,
@@ -95,6 +97,7 @@ impl Parquet {
             footer: None,
             row_group: usize::try_from(number("RowGroup")).unwrap_or(usize::MAX),
             columns: Vec::new(),
+            held: 0,
             given: number("Row"),
             read: 0,
         }
@@ -134,6 +137,7 @@ impl Parquet {
             if self.read >= group.rows {
                 (self.row_group, self.given, self.read) = (self.row_group + 1, 0, 0);
                 self.columns.clear();
+                self.held = 0;
                 continue;
             }
             if self.columns.is_empty() {
@@ -145,6 +149,7 @@ impl Parquet {
                 self.columns = leaves
                     .map(|(leaf, chunk)| Column::new(*leaf, *chunk, piece))
                     .collect::<Result<_, _>>()?;
+                self.held = self.columns.iter().map(Column::held).sum();
             }
             self.read_record(bucket).await?;
             self.read += 1;
@@ -161,12 +166,12 @@ impl Parquet {
 
     /// Has each column hold its values of the next row.
     async fn read_record(&mut self, bucket: Bucket<'_>) -> Result<(), String> {
-        let (mut turned, mut bytes) = (false, 0);
+        let mut bytes = 0;
         for column in &mut self.columns {
-            turned |= column.read_record(&mut self.source, bucket, &mut bytes).await?;
-        }
-        if turned && self.columns.iter().map(Column::held).sum::<usize>() > HELD_BYTES_MAX {
-            return Err("The pages of the Parquet file's columns are larger than 128 MiB.".into());
+            let others = self.held.saturating_sub(column.held());
+            let room = HELD_BYTES_MAX.saturating_sub(others);
+            column.read_record(&mut self.source, bucket, &mut bytes, room).await?;
+            self.held = others + column.held();
         }
         Ok(())
     }

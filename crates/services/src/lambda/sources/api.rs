@@ -87,6 +87,11 @@ pub(in crate::lambda) async fn update(call: &Call<'_>) -> Result<ServiceResponse
     let input = call.request.json()?;
     if let Some(name) = input["FunctionName"].as_str() {
         (mapping.key, mapping.qualifier) = function_key(call.context, name)?;
+        // Another account's function is none of the caller's, whatever its ARN says.
+        if mapping.key.account != call.context.account || mapping.key.region != call.context.region {
+            let message = format!("Function not found: {name}");
+            return Err(ServiceError::new(404, "ResourceNotFoundException", message));
+        }
     }
     set(call, &mut mapping, input)?;
     check(call, &mapping).await?;
