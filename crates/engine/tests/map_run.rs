@@ -263,6 +263,22 @@ fn items_of_the_state_reach_children_in_order_within_the_concurrency() {
 }
 
 #[test]
+fn members_of_an_object_are_items_with_key_and_value() {
+    let selectors = [
+        (json!({ "ItemSelector": { "k.$": "$$.Map.Item.Key", "v.$": "$$.Map.Item.Value" } }), ["k", "v"]),
+        (json!({}), ["Key", "Value"]),
+    ];
+    for (fields, [key, value]) in selectors {
+        let program = program(fields);
+        let items = json!({ "a": 1, "b": { "Key": "c", "Value": 2 } });
+        let mut world = World::new(&program, start(&program, Some(items.clone()), items), well, 7);
+        world.run();
+        let expected = json!([{ key: "a", value: 1 }, { key: "b", value: { "Key": "c", "Value": 2 } }]);
+        assert_eq!(world.result, Some(MapRunResult::Succeeded(Payload::from_value(expected))));
+    }
+}
+
+#[test]
 fn a_reader_is_asked_again_for_what_had_no_room() {
     let program =
         program(json!({ "MaxConcurrency": 2, "ItemReader": { "Resource": "arn:aws:states:::s3:getObject",

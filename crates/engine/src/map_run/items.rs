@@ -95,7 +95,15 @@ impl<'a> MapState<'a> {
             Some((index, value)) => {
                 let mut context = start.context.value().clone();
                 let source = self.source.as_deref();
-                context["Map"] = json!({ "Item": { "Index": index, "Value": value, "Source": source } });
+                // Of an object's members, which are items as pairs, the context tells both parts.
+                let keyed = start.items.as_ref().is_some_and(|items| items.value().is_object());
+                let item = match value.get("Key").zip(value.get("Value")) {
+                    Some((key, value)) if keyed => {
+                        json!({ "Index": index, "Key": key, "Value": value, "Source": source })
+                    }
+                    _ => json!({ "Index": index, "Value": value, "Source": source }),
+                };
+                context["Map"] = json!({ "Item": item });
                 with_item = context;
                 &with_item
             }
