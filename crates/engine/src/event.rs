@@ -477,6 +477,17 @@ const STARTED_IN_TEST_CASE: u16 = 7;
 const REDRIVEN_BY_TOKEN: u16 = 8;
 
 impl EventKind {
+    /// Whether the execution has ended with it, until a redrive.
+    pub fn ends_execution(&self) -> bool {
+        matches!(
+            self,
+            EventKind::ExecutionSucceeded { .. }
+                | EventKind::ExecutionFailed { .. }
+                | EventKind::ExecutionTimedOut { .. }
+                | EventKind::ExecutionAborted { .. }
+        )
+    }
+
     /// The text that is written apart, and the tag it is written under.
     fn apart(&self) -> Option<(u16, &Arc<str>)> {
         match self {

@@ -96,14 +96,10 @@ impl<'a> Turn<'a> {
     /// The last event that fits is the terminal one.
     fn is_one_too_many(&self, kind: &EventKind) -> bool {
         let events_max = self.execution.start.as_ref().map_or(0, |start| start.limits.events_max);
-        let terminal = matches!(
-            kind,
-            EventKind::ExecutionSucceeded { .. }
-                | EventKind::ExecutionFailed { .. }
-                | EventKind::ExecutionAborted { .. }
-                | EventKind::ExecutionTimedOut { .. }
-        );
-        events_max > 0 && kind.is_public() && !terminal && self.execution.history_id + 1 >= events_max
+        events_max > 0
+            && kind.is_public()
+            && !kind.ends_execution()
+            && self.execution.history_id + 1 >= events_max
     }
 
     fn out_of_events(&self) -> EventKind {

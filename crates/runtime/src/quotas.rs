@@ -78,10 +78,7 @@ impl OpenExecutions {
                 EventKind::ExecutionStarted { .. } | EventKind::ExecutionRedriven { .. } => {
                     self.opened(&start.account, &start.region, &start.execution_arn);
                 }
-                EventKind::ExecutionSucceeded { .. }
-                | EventKind::ExecutionFailed { .. }
-                | EventKind::ExecutionTimedOut { .. }
-                | EventKind::ExecutionAborted { .. } => self.closed(start),
+                kind if kind.ends_execution() => self.closed(start),
                 _ => {}
             }
         }

@@ -66,16 +66,7 @@ pub(crate) struct ExpressEnd {
 impl ExpressEnd {
     /// The event it ended with.
     pub(crate) fn last(&self) -> Option<&Event> {
-        self.events.iter().rev().find(|event| {
-            let kind = &event.kind;
-            matches!(
-                kind,
-                EventKind::ExecutionSucceeded { .. }
-                    | EventKind::ExecutionFailed { .. }
-                    | EventKind::ExecutionTimedOut { .. }
-                    | EventKind::ExecutionAborted { .. }
-            )
-        })
+        self.events.iter().rev().find(|event| event.kind.ends_execution())
     }
 }
 

@@ -94,7 +94,7 @@ impl Traces {
             };
             let spans = trace.apply(&event.event);
             told.extend(Told::of(start, trace.context(), link, spans));
-            if is_end(&event.event.kind) {
+            if event.event.kind.ends_execution() {
                 known.traces.remove(&start.execution_arn);
             }
         }
@@ -141,16 +141,6 @@ impl Traces {
         let EventKind::ExecutionStarted { start, .. } = &events.first()?.kind else { return None };
         Some(TraceContext::of(start).map_run(map_run_arn))
     }
-}
-
-fn is_end(kind: &EventKind) -> bool {
-    matches!(
-        kind,
-        EventKind::ExecutionSucceeded { .. }
-            | EventKind::ExecutionFailed { .. }
-            | EventKind::ExecutionTimedOut { .. }
-            | EventKind::ExecutionAborted { .. }
-    )
 }
 
 impl Observer for Traces {
