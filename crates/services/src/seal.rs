@@ -2,7 +2,8 @@
 //!
 //! Invariant: what is sealed can be opened only with that key and for the owner it was sealed for (its ARN), so that a row
 //! that is moved or changed does not open. AES-256-GCM by `ring`, which TLS brings along. It does not protect from who can
-//! read the whole data directory: keep the key apart from backups of the databases.
+//! read the whole data directory: keep the key apart from backups of the databases. `secrets.check` holds a text that was
+//! sealed with it, so that another key, or a new one in the place of a lost one, is noticed before anything is sealed with it.
 
 use crate::storage::{StorageError, create_directory};
 use crate::wire::ServiceError;
@@ -16,6 +17,11 @@ use std::sync::Arc;
 
 const FILE: &str = "secrets.key";
 const KEY_LEN: usize = 32;
+const CHECK_FILE: &str = "secrets.check";
+const CHECK: &str = "passo";
+
+const LOST: &str = "the secrets of this data directory were sealed with another key: put the key back, or remove \
+    secrets.key and secrets.check to go on with a new one (the secrets of connections and of Secrets Manager are lost then)";
 
 /// Seals and opens. Cheap to clone.
 #[derive(Clone)]
@@ -24,18 +30,39 @@ pub(crate) struct Sealer {
 }
 
 impl Sealer {
-    /// Reads the key of a data directory, or makes one.
+    /// Reads the key of a data directory, or makes one if it never had any.
     pub(crate) fn open(data_dir: &Path) -> Result<Self, StorageError> {
         create_directory(data_dir)?;
         let path = data_dir.join(FILE);
         let failed = |source| StorageError::File { path: path.clone(), source };
+        let check = match std::fs::read(data_dir.join(CHECK_FILE)) {
+            Ok(check) => Some(check),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+            Err(error) => return Err(failed(error)),
+        };
         let bytes = match File::open(&path) {
             Ok(file) => read(file).map_err(failed)?,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => make(data_dir).map_err(failed)?,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound && check.is_none() => {
+                let mut bytes = vec![0; KEY_LEN];
+                SystemRandom::new().fill(&mut bytes).map_err(|_| failed(unusable("no random numbers")))?;
+                make(data_dir, FILE, &bytes).map_err(failed)?;
+                bytes
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Err(failed(unusable(LOST))),
             Err(error) => return Err(failed(error)),
         };
         let key = UnboundKey::new(&AES_256_GCM, &bytes).map_err(|_| failed(unusable("it holds no key")))?;
-        Ok(Self { key: Arc::new(LessSafeKey::new(key)) })
+        let sealer = Self { key: Arc::new(LessSafeKey::new(key)) };
+        match check {
+            Some(check) => drop(sealer.unseal(CHECK_FILE, &check).map_err(|_| failed(unusable(LOST)))?),
+            None => {
+                let check = sealer
+                    .seal(CHECK_FILE, CHECK.as_bytes())
+                    .map_err(|error| failed(unusable(&error.message)))?;
+                make(data_dir, CHECK_FILE, &check).map_err(failed)?;
+            }
+        }
+        Ok(sealer)
     }
 
     /// Seals a secret of this owner.
@@ -74,18 +101,15 @@ fn read(file: File) -> std::io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// A key is in its place whole or not at all.
-fn make(directory: &Path) -> std::io::Result<Vec<u8>> {
-    let mut bytes = vec![0; KEY_LEN];
-    SystemRandom::new().fill(&mut bytes).map_err(|_| unusable("no random numbers"))?;
-    let unfinished = directory.join(format!("{FILE}.new"));
+/// A file is in its place whole or not at all.
+fn make(directory: &Path, name: &str, bytes: &[u8]) -> std::io::Result<()> {
+    let unfinished = directory.join(format!("{name}.new"));
     let mut options = OpenOptions::new();
     let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&unfinished)?;
-    file.write_all(&bytes)?;
+    file.write_all(bytes)?;
     file.sync_all()?;
-    std::fs::rename(&unfinished, directory.join(FILE))?;
-    File::open(directory)?.sync_all()?;
-    Ok(bytes)
+    std::fs::rename(&unfinished, directory.join(name))?;
+    File::open(directory)?.sync_all()
 }
 
 #[cfg(test)]
@@ -106,6 +130,27 @@ mod tests {
         assert!(again.unseal("me", &changed).is_err() && again.unseal("me", b"short").is_err());
         let other = tempfile::tempdir().expect("directory");
         assert!(Sealer::open(other.path()).expect("key").unseal("me", &sealed).is_err());
+    }
+
+    #[test]
+    fn a_lost_or_exchanged_key_is_noticed_and_its_return_mends_it() {
+        let directory = tempfile::tempdir().expect("directory");
+        let file = directory.path().join(FILE);
+        let sealed = Sealer::open(directory.path()).expect("key").seal("me", b"hush").expect("sealed");
+        let kept = std::fs::read(&file).expect("the key");
+        std::fs::remove_file(&file).expect("lost");
+        let refused = |directory: &Path| Sealer::open(directory).err().expect("refused").to_string();
+        assert!(refused(directory.path()).contains("put the key back"));
+        assert!(!file.exists(), "no other takes its place");
+        make(directory.path(), FILE, &[7; KEY_LEN]).expect("exchanged");
+        assert!(refused(directory.path()).contains("put the key back"));
+        make(directory.path(), FILE, &kept).expect("put back");
+        let again = Sealer::open(directory.path()).expect("key");
+        assert_eq!(again.unseal("me", &sealed).expect("opened"), b"hush");
+        std::fs::remove_file(&file)
+            .and_then(|()| std::fs::remove_file(directory.path().join(CHECK_FILE)))
+            .expect("gone");
+        assert!(Sealer::open(directory.path()).expect("a new key").unseal("me", &sealed).is_err());
     }
 
     #[test]

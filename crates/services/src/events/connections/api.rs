@@ -103,8 +103,11 @@ pub(super) fn update(
     let (old_kind, old_sealed, arn) = kept(connection, call, name)?;
     let kind = text(input, "AuthorizationType").unwrap_or(&old_kind);
     let given = input.get("AuthParameters").cloned().unwrap_or_else(|| json!({}));
-    let mut old: Value =
-        serde_json::from_slice(&sealer.unseal(&arn, &old_sealed)?).map_err(ServiceError::internal)?;
+    // What was sealed with a key that is lost does not stand in the way of what is given now.
+    let mut old = sealer.unseal(&arn, &old_sealed).map_or_else(
+        |_| Ok(json!({})),
+        |opened| serde_json::from_slice(&opened).map_err(ServiceError::internal),
+    )?;
     if let Some(members) = old.as_object_mut().filter(|_| kind != old_kind) {
         members.remove(parameters::member_of(&old_kind)?);
     }

@@ -39,7 +39,7 @@ pub(super) async fn fetch(outside: &dyn WayOut, parameters: &Value) -> Result<To
     loop {
         let request = request(&parameters["OAuthParameters"]).map_err(Unfetched::Refused)?;
         let answer = outside.send(request).await;
-        let is_worth_another = answer.as_ref().map_or(true, |answer| answer.status().is_server_error());
+        let is_worth_another = answer.as_ref().map_or(true, |answer| is_passing(answer.status()));
         match pauses.next().filter(|_| is_worth_another) {
             Some(pause) => tokio::time::sleep(*pause).await,
             None => return read(answer),
@@ -91,12 +91,18 @@ fn request(oauth: &Value) -> Result<Request<Bytes>, String> {
         .map_err(|_| "the authorization endpoint is not a valid URL".to_owned())
 }
 
+/// Whether the endpoint may answer otherwise later: a refusal takes the authorization for good.
+fn is_passing(status: http::StatusCode) -> bool {
+    status.is_server_error()
+        || matches!(status, http::StatusCode::REQUEST_TIMEOUT | http::StatusCode::TOO_MANY_REQUESTS)
+}
+
 fn read(answer: Result<Response<Bytes>, Unreachable>) -> Result<Token, Unfetched> {
     let answer = answer.map_err(|error| Unfetched::Unreachable(error.to_string()))?;
     let status = answer.status();
     let body: Value = serde_json::from_slice(answer.body()).unwrap_or_default();
     let said = format!("The authorization endpoint answered {}", status.as_u16());
-    if status.is_server_error() {
+    if is_passing(status) {
         return Err(Unfetched::Unreachable(said));
     }
     match text(&body, "access_token").filter(|token| !token.is_empty()) {
