@@ -4,10 +4,12 @@ The binary is named by PASSO_BIN. Nothing of the machine's user reaches it: ever
 directories and an environment that starts empty.
 """
 
+import itertools
 import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -65,15 +67,37 @@ class World:
         done.result = json.loads(lines[0]) if len(lines) == 1 else None
         return done
 
-    def serve(self, *words, data=None, ecs="process", env=None, prefix=(), listen="127.0.0.1:0"):
+    def serve(self, *words, data=None, ecs="process", env=None, prefix=(), listen=None):
         """`passo serve`, once it answers."""
         server = Server(self, data or self.folder / "data", ["--ecs", ecs, *words], env or {}, prefix)
         self.servers.append(server)
-        return server.start(listen)
+        return server.start(listen or f"127.0.0.1:{free_port()}")
 
     def close(self):
         for server in self.servers:
             server.kill()
+
+
+def ports():
+    """Ports of this worker, below those that the system gives to clients and to who asks for any: between a kill and the
+    next start, nobody else takes one."""
+    worker = int(re.sub(r"\D", "", os.environ.get("PYTEST_XDIST_WORKER", "")) or 0)
+    for count in itertools.cycle(range(1_000)):
+        yield 20_000 + worker * 1_000 + count
+
+
+PORTS = ports()
+
+
+def free_port():
+    for port in PORTS:
+        with socket.socket() as tried:
+            tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                tried.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
 
 
 class Server:

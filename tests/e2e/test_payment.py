@@ -1,7 +1,6 @@
 """The payment workflow: an event starts it, it calls an API outside, and somebody answers its task token."""
 
 import json
-import socket
 import subprocess
 import sys
 import urllib.request
@@ -9,7 +8,7 @@ import urllib.request
 import pytest
 
 from deadline import eventually
-from passo import REGION, ROOT, network
+from passo import REGION, ROOT, free_port, network
 
 PAYMENT = ROOT / "examples" / "payment"
 EXPECTED = json.loads((PAYMENT / "inputs" / "expected.json").read_text())
@@ -19,9 +18,7 @@ MACHINE = f"arn:aws:states:{REGION}:000000000000:stateMachine:payment-workflow"
 @pytest.fixture
 def provider():
     """The example's own provider, on a free port."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     process = subprocess.Popen([sys.executable, PAYMENT / "provider.py", str(port)], stdout=subprocess.PIPE, text=True)
     process.stdout.readline()
     yield f"http://127.0.0.1:{port}"

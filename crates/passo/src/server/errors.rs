@@ -1,6 +1,7 @@
 //! Why a server cannot start, and what to do about it.
 
 use std::net::SocketAddr;
+use std::time::{Duration, Instant};
 
 use tokio::net::TcpListener;
 
@@ -42,6 +43,18 @@ fn hint(error: &std::io::Error) -> &'static str {
     }
 }
 
+/// How long a server waits for the port of one that was killed: a child that it was just starting has it until it becomes
+/// its program, and the system tells nobody of that moment.
+const PORT_WAIT: Duration = Duration::from_secs(2);
+
 pub(super) async fn bind(address: SocketAddr) -> Result<TcpListener, ServerError> {
-    TcpListener::bind(address).await.map_err(|error| ServerError::Listen(address, error))
+    let end = Instant::now() + PORT_WAIT;
+    loop {
+        match TcpListener::bind(address).await {
+            Err(error) if error.kind() == std::io::ErrorKind::AddrInUse && Instant::now() < end => {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            bound => return bound.map_err(|error| ServerError::Listen(address, error)),
+        }
+    }
 }

@@ -3,6 +3,8 @@
 //! On Linux it is read from `/proc`; elsewhere the start time comes from `ps` and descendants are not searched for.
 #![allow(unsafe_code)]
 
+use std::time::{Duration, Instant};
+
 /// The identity of this boot of the machine.
 pub(super) fn boot() -> String {
     #[cfg(target_os = "linux")]
@@ -35,11 +37,22 @@ impl Drop for Lock {
     }
 }
 
+/// How long a server waits for the lock of one that was killed: a child that it was just starting has the lock until it
+/// becomes its program, and the system tells nobody of that moment.
+const LOCK_WAIT: Duration = Duration::from_secs(2);
+
 /// Takes a lock file that the system gives back when this process ends, however it ends.
 pub(super) fn lock(path: &std::path::Path, data_directory: &std::path::Path) -> std::io::Result<Lock> {
     let file = std::fs::OpenOptions::new().create(true).truncate(false).write(true).open(path)?;
-    if try_lock(&file) {
-        return Ok(Lock(file));
+    let end = Instant::now() + LOCK_WAIT;
+    loop {
+        if try_lock(&file) {
+            return Ok(Lock(file));
+        }
+        if Instant::now() >= end {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(10));
     }
     let data_directory = data_directory.display();
     Err(std::io::Error::other(format!("another server is using the data directory {data_directory}")))
