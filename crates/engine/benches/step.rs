@@ -86,11 +86,20 @@ fn chain(count: usize, state: impl Fn(usize) -> Value) -> Value {
     json!({ "StartAt": "S0", "States": states })
 }
 
+/// Three orders of one line, about half a KiB: what most states look at.
+fn few_orders() -> Value {
+    orders_of(3, 1)
+}
+
 /// Ten orders of ten lines, about 8 KiB.
 fn orders() -> Value {
+    orders_of(10, 10)
+}
+
+fn orders_of(orders: usize, lines: usize) -> Value {
     let line = |n: usize| json!({"sku": format!("sku-{n}"), "quantity": n, "price": 9.5, "tags": ["a", "b"]});
-    let order = |n: usize| json!({"id": n, "customer": {"name": "Ada", "city": "Ulm"}, "lines": (0..10).map(line).collect::<Vec<_>>()});
-    json!({ "orders": (0..10).map(order).collect::<Vec<_>>(), "factor": 3 })
+    let order = |n: usize| json!({"id": n, "customer": {"name": "Ada", "city": "Ulm"}, "lines": (0..lines).map(line).collect::<Vec<_>>()});
+    json!({ "orders": (0..orders).map(order).collect::<Vec<_>>(), "factor": 3 })
 }
 
 /// What any use of a payload's contents costs once: its text checked, made into a value and written again.
@@ -124,7 +133,9 @@ fn choices(criterion: &mut Criterion) {
         );
     }
     states.insert("End".to_owned(), json!({ "Type": "Succeed" }));
-    measure(criterion, "8 Choice states", &json!({ "StartAt": "C0", "States": states }), orders());
+    let definition = json!({ "StartAt": "C0", "States": states });
+    measure(criterion, "8 Choice states", &definition, few_orders());
+    measure(criterion, "8 Choice states over 8 KiB", &definition, orders());
 }
 
 fn maps(criterion: &mut Criterion) {
@@ -151,7 +162,8 @@ fn data_flow(criterion: &mut Criterion) {
             }
         })
     });
-    measure(criterion, "20 states, JSONPath data flow", &definition, orders());
+    measure(criterion, "20 states, JSONPath data flow", &definition, few_orders());
+    measure(criterion, "20 states, JSONPath data flow over 8 KiB", &definition, orders());
     let mut definition = chain(20, |_| {
         json!({
             "Type": "Pass", "Assign": { "total": "{% $states.input.factor %}" },
@@ -162,7 +174,8 @@ fn data_flow(criterion: &mut Criterion) {
         })
     });
     definition["QueryLanguage"] = json!("JSONata");
-    measure(criterion, "20 states, JSONata data flow", &definition, orders());
+    measure(criterion, "20 states, JSONata data flow", &definition, few_orders());
+    measure(criterion, "20 states, JSONata data flow over 8 KiB", &definition, orders());
 }
 
 criterion_group!(benches, once, passes, choices, maps, data_flow);

@@ -24,10 +24,7 @@ impl ReadsContext for Template {
             Template::Object(members) => members.iter().any(|(_, member)| member.reads_context()),
             Template::Array(elements) => elements.iter().any(Template::reads_context),
             Template::Path { expression, .. } => expression.reads_context(),
-            Template::Jsonata { expression, .. } => {
-                let references = expression.references();
-                references.whole_states || references.states.contains("context")
-            }
+            Template::Jsonata { expression, .. } => expression.reads_context(),
         }
     }
 }

@@ -1,12 +1,14 @@
 //! What the syntax tree tells before evaluation.
 //!
-//! It finds the names used, the expressions that are plain paths (most are, and need no engine), and
-//! those that could build much from little, which are then metered.
+//! It finds the names used, the expressions that only name something, and those that could build much from
+//! little, which are then metered.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use jlens_core::ast::{Ast, BinaryOp, Node, NodeId, NodeKind, Stage, TransformDef};
 use jlens_core::stack;
+
+use super::plain_path::PlainPath;
 
 /// The built-in functions whose result can be much larger than their arguments.
 const AMPLIFIERS: [&str; 7] = ["append", "formatNumber", "join", "pad", "replace", "spread", "zip"];
@@ -25,7 +27,8 @@ pub(super) struct Analysis {
     pub(super) range_operands: BTreeMap<NodeId, bool>,
     /// Where arithmetic is done whose result `$string` is given at once.
     pub(super) stringified: BTreeSet<usize>,
-    plain_path: Option<(String, Vec<String>)>,
+    /// Set if it only names something.
+    pub(super) plain_path: Option<PlainPath>,
 }
 
 /// A built-in function that could take too long or build too much before its result is checked.
@@ -60,14 +63,9 @@ pub(super) struct GuardedArgument {
 
 impl Analysis {
     pub(super) fn of(ast: &Ast) -> Analysis {
-        let mut analysis = Analysis { plain_path: plain_path(&ast.root), ..Analysis::default() };
+        let mut analysis = Analysis { plain_path: PlainPath::of(&ast.root), ..Analysis::default() };
         analysis.visit(&ast.root, false);
         analysis
-    }
-
-    /// The variable and the names of fields, if the expression is `$variable.field.field`.
-    pub(super) fn plain_path(&self) -> Option<(&str, &[String])> {
-        self.plain_path.as_ref().map(|(variable, names)| (variable.as_str(), names.as_slice()))
     }
 
     /// `repeated`: the node is evaluated once for each item of something.
@@ -213,35 +211,4 @@ impl Analysis {
         }
         args.iter().for_each(|node| self.visit(node, repeated));
     }
-}
-
-fn plain_path(root: &Node) -> Option<(String, Vec<String>)> {
-    let plain = |node: &Node| {
-        let attributes = &node.attrs;
-        !attributes.keep_array
-            && !attributes.tuple
-            && attributes.focus.is_none()
-            && attributes.index.is_none()
-            && attributes.stages.is_empty()
-            && attributes.predicate.is_empty()
-            && attributes.group.is_none()
-    };
-    if !plain(root) {
-        return None;
-    }
-    let steps = match &root.kind {
-        NodeKind::Variable { name } => return Some((name.clone(), Vec::new())),
-        NodeKind::Path { steps, keep_singleton_array: false } => steps,
-        _ => return None,
-    };
-    let (first, rest) = steps.split_first()?;
-    let NodeKind::Variable { name: variable } = &first.kind else {
-        return None;
-    };
-    let names = rest.iter().map(|step| match &step.kind {
-        NodeKind::Name { name } if plain(step) => Some(name.clone()),
-        _ => None,
-    });
-    let names: Option<Vec<String>> = names.collect();
-    (plain(first) && !variable.is_empty() && variable != "$").then_some((variable.clone(), names?))
 }

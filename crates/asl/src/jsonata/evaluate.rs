@@ -3,25 +3,25 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
 
 use jlens_core::reads::Read;
 use jlens_core::{Bindings, Options};
 use serde_json::{Map, Value};
 
+use super::documents::{Documents, Reading, Results, Root, STATES_MEMBERS};
 use super::meter::{Meter, OverLimit};
 use super::{Compiled, EvaluationError, Expression, JsonataScope, Limits, functions};
 use crate::entropy::Entropy;
 use crate::payload::{Document, Payload};
 
-const STATES_MEMBERS: [&str; 4] = ["input", "result", "errorOutput", "context"];
-
 impl Expression {
     /// The value, if the expression only names it and it is a payload of its own, which is shared. Members of `$states` keep
     /// the text they came with.
     pub fn shared(&self, scope: &JsonataScope<'_>) -> Option<Payload> {
-        let is_variable = self.0.analysis.plain_path().is_some_and(|(variable, _)| variable != "states");
-        match self.0.plain_path(scope)?? {
-            Document::Payload(payload) if is_variable => Some(payload.compact()),
+        let path = self.0.analysis.plain_path.as_ref()?;
+        match path.find(scope)?? {
+            Document::Payload(payload) if path.is_of_variable() => Some(payload.compact()),
             Document::Payload(payload) => Some(payload.clone()),
             Document::Value(_) => None,
         }
@@ -35,16 +35,22 @@ impl Expression {
         limits: &Limits,
     ) -> Result<Option<Cow<'a, Value>>, EvaluationError> {
         let compiled = &*self.0;
-        if let Some(found) = compiled.plain_path(scope) {
+        if let Some(found) = compiled.analysis.plain_path.as_ref().and_then(|path| path.find(scope)) {
             return Ok(found.map(Cow::from));
         }
         let draws_chance = functions::CHANCE.iter().any(|name| compiled.analysis.names.contains(*name));
         let seed = if draws_chance { entropy.next_u64() } else { 0 };
-        let bindings = compiled.bindings(scope, limits);
         let options = options(scope, limits, seed);
-        match compiled.run(&compiled.engine, None, &bindings, &options, limits, seed)? {
+        let result = match compiled.reading(scope) {
+            Some(reading) => compiled.read(reading, scope, &options, limits, seed)?,
+            None => {
+                let bindings = compiled.bindings(scope, limits);
+                compiled.run(&compiled.engine, None, &bindings, &options, limits, seed)?
+            }
+        };
+        match result {
             Some(value) => Ok(Some(Cow::Owned(value))),
-            None if compiled.gives_function(&bindings, &options, limits, seed) => {
+            None if compiled.gives_function(scope, &options, limits, seed) => {
                 Err(EvaluationError::UnsupportedResult)
             }
             None => Ok(None),
@@ -52,7 +58,7 @@ impl Expression {
     }
 }
 
-fn options(scope: &JsonataScope<'_>, limits: &Limits, seed: u64) -> Options {
+pub(super) fn options(scope: &JsonataScope<'_>, limits: &Limits, seed: u64) -> Options {
     Options::new()
         .now(scope.now.epoch_millis())
         .seed(seed)
@@ -65,39 +71,31 @@ fn options(scope: &JsonataScope<'_>, limits: &Limits, seed: u64) -> Options {
 }
 
 impl Compiled {
-    /// The value of a `$variable.field.field`, without the engine. `None` if it is something else, or
-    /// meets an array before the last field, over which a path maps.
-    fn plain_path<'a>(&self, scope: &JsonataScope<'a>) -> Option<Option<Document<'a>>> {
-        let (variable, names) = self.analysis.plain_path()?;
-        let (mut document, names) = if variable == "states" {
-            let (member, rest) = names.split_first()?;
-            (scope.member(member), rest)
-        } else {
-            let document = scope.variables.document(variable);
-            if document.is_none() && functions::is_function(variable) {
-                return None;
-            }
-            (document, names)
-        };
-        for name in names {
-            document = match document {
-                Some(document) => match document.member(name) {
-                    Some(member) => member,
-                    None if document.value().is_array() => return None,
-                    None => return Some(None),
-                },
-                None => return Some(None),
-            };
-        }
-        Some(document)
+    /// The expression that copies nothing, unless a variable has the name of the function it takes variables with.
+    fn reading(&self, scope: &JsonataScope<'_>) -> Option<&Reading> {
+        let reading = self.reading.get_or_init(|| Reading::of(self)).as_ref()?;
+        let shadowed = self.analysis.names.contains("lookup") && scope.variables.get("lookup").is_some();
+        (!shadowed).then_some(reading)
     }
 
-    /// Copies of what the expression reads.
-    fn bindings(&self, scope: &JsonataScope<'_>, limits: &Limits) -> Bindings {
-        let mut bindings = functions::bindings().clone();
+    /// The functions, and the variables that take their places.
+    fn functions(&self, scope: &JsonataScope<'_>, limits: &Limits) -> Bindings {
+        let mut bindings = functions::bindings(self.analysis.names.contains("eval")).clone();
         if self.analysis.replace_as_value {
             bindings = functions::bindings_with_replace(bindings, limits.string_bytes_max);
         }
+        // The engine does not report reading its own functions, which a variable may replace.
+        for name in &self.functions_named {
+            if let Some(value) = scope.variables.get(name) {
+                bindings = bindings.var(name.as_str(), value.clone());
+            }
+        }
+        bindings
+    }
+
+    /// The functions, and copies of what the expression reads.
+    pub(super) fn bindings(&self, scope: &JsonataScope<'_>, limits: &Limits) -> Bindings {
+        let mut bindings = self.functions(scope, limits);
         for (name, read) in self.reads.bindings() {
             if name == "states" {
                 bindings = bindings.var("states", states(scope, read));
@@ -105,15 +103,53 @@ impl Compiled {
                 bindings = bindings.var(name.as_str(), cut(read, document));
             }
         }
-        // The engine does not report reading its own functions, which a variable may replace.
-        for name in &self.analysis.names {
-            if functions::is_function(name)
-                && let Some(value) = scope.variables.get(name)
-            {
-                bindings = bindings.var(name.as_str(), value.clone());
-            }
-        }
         bindings
+    }
+
+    /// Runs it over the scope itself.
+    fn read(
+        &self,
+        reading: &Reading,
+        scope: &JsonataScope<'_>,
+        options: &Options,
+        limits: &Limits,
+        seed: u64,
+    ) -> Result<Option<Value>, EvaluationError> {
+        let bindings = self.functions(scope, limits);
+        let documents = Documents::new(self, scope);
+        let root = Root(Rc::clone(&documents));
+        self.guarded(seed, reading.offset, || {
+            reading.engine.evaluate_source_to(&root, &bindings, options, |output| {
+                output.write(&mut Results::new(&documents, limits))
+            })
+        })
+    }
+
+    /// Runs it with a document as its input, read as scopes are.
+    #[cfg(test)]
+    pub(super) fn read_document(
+        &self,
+        document: &Value,
+        bindings: &Bindings,
+        options: &Options,
+        limits: &Limits,
+    ) -> Result<Option<Value>, EvaluationError> {
+        let input = Payload::from_value(document.clone());
+        let scope = JsonataScope {
+            input: &input,
+            result: None,
+            error_output: None,
+            context: &Value::Null,
+            variables: &crate::scope::NoVariables,
+            now: crate::timestamp::Timestamp::default(),
+        };
+        let documents = Documents::new(self, &scope);
+        let input = super::documents::Alone(Rc::clone(&documents), Document::Payload(&input));
+        self.guarded(1, 0, || {
+            self.engine.evaluate_source_to(&input, bindings, options, |output| {
+                output.write(&mut Results::new(&documents, limits))
+            })
+        })
     }
 
     /// Runs this expression, or another made from it. ASL gives JSONata no input document.
@@ -126,18 +162,27 @@ impl Compiled {
         limits: &Limits,
         seed: u64,
     ) -> Result<Option<Value>, EvaluationError> {
-        functions::seed(seed);
-        // Nothing outside sees what an unwinding leaves behind: the engine's state is its own.
-        let outcome = catch_unwind(AssertUnwindSafe(|| {
+        self.guarded(seed, 0, || {
             if self.analysis.metered {
                 let mut meter = Meter::new(&self.analysis, limits);
                 engine.evaluate_traced(input, bindings, options, &mut meter)
             } else {
                 engine.evaluate_with(input, bindings, options)
             }
-        }));
-        match outcome {
-            Ok(result) => result.map_err(|error| self.told(&error)),
+        })
+    }
+
+    /// `offset`: where the expression begins in the text that is run.
+    fn guarded(
+        &self,
+        seed: u64,
+        offset: usize,
+        run: impl FnOnce() -> jlens_core::Result<Option<Value>>,
+    ) -> Result<Option<Value>, EvaluationError> {
+        functions::seed(seed);
+        // Nothing outside sees what an unwinding leaves behind: the engine's state is its own.
+        match catch_unwind(AssertUnwindSafe(run)) {
+            Ok(result) => result.map_err(|error| self.told(&error, offset)),
             Err(unwound) if unwound.is::<OverLimit>() => Err(EvaluationError::MemoryLimit),
             Err(_) => Err(EvaluationError::panicked()),
         }
@@ -145,9 +190,9 @@ impl Compiled {
 
     /// JSONata has an infinity until it is used, and what `$string` says of it is not what arithmetic says. The engine has
     /// none: it fails where an infinity would come to be.
-    fn told(&self, error: &jlens_core::Error) -> EvaluationError {
-        let stringified =
-            error.position().is_some_and(|position| self.analysis.stringified.contains(&position));
+    fn told(&self, error: &jlens_core::Error, offset: usize) -> EvaluationError {
+        let position = error.position().and_then(|position| position.checked_sub(offset));
+        let stringified = position.is_some_and(|position| self.analysis.stringified.contains(&position));
         if error.code() == "D1001" && stringified {
             return EvaluationError::new(&jlens_core::Error::new("D3001"));
         }
@@ -155,12 +200,18 @@ impl Compiled {
     }
 
     /// Tells a function from undefined, which the engine's result does not.
-    fn gives_function(&self, bindings: &Bindings, options: &Options, limits: &Limits, seed: u64) -> bool {
+    pub(super) fn gives_function(
+        &self,
+        scope: &JsonataScope<'_>,
+        options: &Options,
+        limits: &Limits,
+        seed: u64,
+    ) -> bool {
         let text = format!("$type(({}\n)) = 'function'", self.engine.source());
         let Ok(engine) = jlens_core::Expression::compile(&text) else {
             return false;
         };
-        let outcome = self.run(&engine, None, bindings, options, limits, seed);
+        let outcome = self.run(&engine, None, &self.bindings(scope, limits), options, limits, seed);
         matches!(outcome, Ok(Some(Value::Bool(true))))
     }
 }

@@ -52,9 +52,9 @@ static BINDINGS: LazyLock<Bindings> = LazyLock::new(|| {
 /// AWS has no `$eval`; naming it gives the error of calling what is no function.
 static WITHOUT_EVAL: LazyLock<Bindings> = LazyLock::new(|| BINDINGS.clone().var("eval", Value::Null));
 
-/// The functions, to be cloned for each evaluation at the cost of a counter.
-pub(super) fn bindings() -> &'static Bindings {
-    &WITHOUT_EVAL
+/// The functions, to be cloned for each evaluation at the cost of a counter, unless `$eval` is named.
+pub(super) fn bindings(names_eval: bool) -> &'static Bindings {
+    if names_eval { &WITHOUT_EVAL } else { &BINDINGS }
 }
 
 /// The functions for an expression that passes `$replace` about as a value. The built-in checks the size
@@ -109,7 +109,7 @@ fn number(args: &[Option<Value>], index: usize) -> Option<f64> {
 }
 
 /// A whole number as JSON, without a fraction where it has none.
-fn json_number(number: f64) -> Value {
+pub(super) fn json_number(number: f64) -> Value {
     if number.fract() == 0.0 && number.abs() < 9_007_199_254_740_992.0 {
         (number as i64).into()
     } else {

@@ -1,7 +1,7 @@
 //! JSONata behind one port: version 2.0.6 as AWS runs it, without `$eval`, with AWS's additions.
 //!
-//! An [`Expression`] is compiled once, with its references found; evaluating it borrows the scope and
-//! copies only what the expression reads. Every evaluation runs under [`Limits`] and cannot take the
+//! An [`Expression`] is compiled once, with its references found; evaluating it borrows the scope
+//! and copies at most what the expression reads. Every evaluation runs under [`Limits`] and cannot take the
 //! process down: steps, depth and sizes are bounded, and a panic of the engine becomes an error. The
 //! engine (`jlens-core`) is named in no signature, so that it can be replaced.
 //!
@@ -13,13 +13,15 @@
 
 mod analysis;
 mod delimiters;
+mod documents;
 mod error;
 mod evaluate;
 mod functions;
 mod meter;
+mod plain_path;
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -42,6 +44,11 @@ struct Compiled {
     reads: jlens_core::reads::Reads,
     analysis: analysis::Analysis,
     references: References,
+    reads_context: bool,
+    /// The functions it names, which variables may replace.
+    functions_named: Vec<String>,
+    /// The same as an expression that copies nothing, once it was evaluated, if it can be made into one.
+    reading: OnceLock<Option<documents::Reading>>,
 }
 
 /// What an expression refers to.
@@ -90,7 +97,7 @@ impl<'a> JsonataScope<'a> {
 }
 
 /// The bounds of one evaluation.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
     /// Nodes evaluated and functions called.
     pub steps_max: u64,
@@ -126,16 +133,33 @@ impl Expression {
     /// Compiles the text between `{%` and `%}`.
     pub fn compile(text: &str) -> Result<Expression, JsonataError> {
         let engine = jlens_core::Expression::compile(text).map_err(|error| JsonataError::new(&error))?;
-        let reads = engine.reads_with(functions::bindings());
+        let reads = engine.reads_with(functions::bindings(true));
         let analysis = analysis::Analysis::of(engine.ast());
         let mut references = references(&reads);
         references.root = analysis.names.contains("$");
-        Ok(Expression(Arc::new(Compiled { engine, reads, analysis, references })))
+        let functions_named =
+            analysis.names.iter().filter(|name| functions::is_function(name)).cloned().collect();
+        let reads_context = references.whole_states || references.states.contains("context");
+        let reading = OnceLock::new();
+        Ok(Expression(Arc::new(Compiled {
+            engine,
+            reads,
+            analysis,
+            references,
+            reads_context,
+            functions_named,
+            reading,
+        })))
     }
 
     /// The text it was compiled from.
     pub fn text(&self) -> &str {
         self.0.engine.source()
+    }
+
+    /// Whether it looks at the context object.
+    pub fn reads_context(&self) -> bool {
+        self.0.reads_context
     }
 
     /// The variables and members of `$states` it refers to.

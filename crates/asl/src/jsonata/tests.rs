@@ -4,7 +4,7 @@ use jlens_core::Options;
 use serde_json::json;
 
 use super::*;
-use crate::entropy::SeededEntropy;
+use crate::entropy::{Entropy, SeededEntropy};
 
 fn evaluate_within(text: &str, limits: &Limits) -> Result<Option<Value>, String> {
     let input = Payload::from_value(
@@ -24,7 +24,25 @@ fn evaluate_within(text: &str, limits: &Limits) -> Result<Option<Value>, String>
     };
     let expression = Expression::compile(text).map_err(|error| error.to_string())?;
     let value = expression.evaluate(&scope, &mut SeededEntropy::new(3), limits);
-    value.map(|value| value.map(|value| value.into_owned())).map_err(|error| error.to_string())
+    let value = value.map(|value| value.map(|value| value.into_owned())).map_err(|error| error.to_string());
+    if *limits == Limits::default() {
+        assert_eq!(value, by_copies(&expression, &scope), "{text}");
+    }
+    value
+}
+
+/// The same by the engine and with copies of all that is read, which the other ways must not differ from.
+fn by_copies(expression: &Expression, scope: &JsonataScope<'_>) -> Result<Option<Value>, String> {
+    let (compiled, limits) = (&expression.0, Limits::default());
+    let seed = SeededEntropy::new(3).next_u64();
+    let options = evaluate::options(scope, &limits, seed);
+    let bindings = compiled.bindings(scope, &limits);
+    match compiled.run(&compiled.engine, None, &bindings, &options, &limits, seed) {
+        Ok(None) if compiled.gives_function(scope, &options, &limits, seed) => {
+            Err(EvaluationError::UnsupportedResult.to_string())
+        }
+        result => result.map_err(|error| error.to_string()),
+    }
 }
 
 /// Expressions with their results; a case without a result is undefined or fails.
@@ -135,6 +153,12 @@ fn run_case(case: &Value) -> Result<(), String> {
         Err(error) => return fail(&error),
     };
     let result = compiled.run(&compiled.engine, input, &bindings, &options, &limits, 1);
+    if let (Some(input), false) = (input, compiled.analysis.metered) {
+        let read = compiled.read_document(input, &bindings, &options, &limits);
+        if !alike(&read, &result) {
+            return fail(&("read level by level", read));
+        }
+    }
     match (case["kind"].as_str().unwrap(), result) {
         ("undefined", Ok(None)) => Ok(()),
         ("result", Ok(Some(value))) if same(&value, &case["result"], case["unordered"] == true) => Ok(()),
@@ -145,6 +169,15 @@ fn run_case(case: &Value) -> Result<(), String> {
             }
         }
         (_, other) => fail(&other),
+    }
+}
+
+type Outcome = Result<Option<Value>, EvaluationError>;
+
+fn alike(left: &Outcome, right: &Outcome) -> bool {
+    match (left, right) {
+        (Ok(Some(left)), Ok(Some(right))) => same(left, right, false),
+        _ => left == right,
     }
 }
 
