@@ -2,13 +2,15 @@
 //! fails.
 //!
 //! A failure first meets the state's retriers (one counter each), then its catchers, then ends its frame: siblings are
-//! aborted and the Parallel or Map around it fails in its turn. Nothing handles `States.Runtime`.
+//! aborted and the Parallel or Map around it fails in its turn. `States.Runtime` goes no such way: nothing handles it and no state
+//! around it tells of it, the execution fails at once (`3<2 ParallelStateStarted; 4<3 PassStateEntered; 5<4 ExecutionFailed`).
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use asl::entropy::Entropy;
 use asl::program::{Catcher, Retrier, StateKind};
+use asl::template::RUNTIME;
 
 use crate::event::{EventKind, StateType};
 use crate::fault::Fault;
@@ -45,6 +47,9 @@ impl<'a> Turn<'a> {
         let (mut frame, mut failure, mut also, mut origin) = (frame, failure, also, origin);
         let mut prev = self.frame(frame).last;
         while self.execution.finished.is_none() {
+            if failure.error() == RUNTIME {
+                return self.emit_after(FrameId::ROOT, prev, EventKind::ExecutionFailed { failure });
+            }
             let site = self.site(frame);
             if self.retry(site, prev, &failure, also) {
                 return;
@@ -56,10 +61,11 @@ impl<'a> Turn<'a> {
                 None => return,
                 Some(uncaught) => failure = uncaught,
             }
-            let Some((parent, index)) = self.frame(frame).parent else {
-                return self.emit(FrameId::ROOT, EventKind::ExecutionFailed { failure });
-            };
             prev = self.frame(frame).last;
+            let parent = self.frame(frame).parent.filter(|_| failure.error() != RUNTIME);
+            let Some((parent, index)) = parent else {
+                return self.emit_after(FrameId::ROOT, prev, EventKind::ExecutionFailed { failure });
+            };
             self.abort_siblings(parent, frame, index);
             (frame, origin, also) = (parent, Origin::Below, None);
         }
@@ -195,9 +201,6 @@ fn handlers<'a>(site: Site<'a>) -> (&'a [Retrier], &'a [Catcher]) {
 /// Whether `ErrorEquals` names an error. `by_task`: `States.TaskFailed` may stand for it.
 fn matches(error_equals: &[Arc<str>], failure: &Failure, also: Option<&str>, by_task: bool) -> bool {
     let error = failure.error();
-    if error == "States.Runtime" {
-        return false;
-    }
     error_equals.iter().any(|name| match &**name {
         "States.ALL" => true,
         "States.TaskFailed" if by_task => error != "States.Timeout",

@@ -22,7 +22,8 @@ pub(crate) fn begin<'a>(turn: &mut Turn<'a>, site: Site<'a>, choice: &'a Choice)
         (None, Some(default)) => (turn.pass_on(site, effective)?, default),
         (None, None) => {
             let text = "Failed to transition out of the state. The state does not point to a next state.";
-            return Err(Fault::Named("States.NoChoiceMatched", text.into()));
+            // The documents call this States.NoChoiceMatched; the service does not.
+            return Err(Fault::Runtime(text.into()));
         }
     };
     turn.exit(site, passed, Some(next))
