@@ -338,8 +338,9 @@ pub fn path<'a>(
     entropy: &mut dyn Entropy,
 ) -> Result<Cow<'a, Value>, TemplateError> {
     expression.evaluate(&view.scope(), entropy).map_err(|error| match &error {
-        // Only the keys of payload templates are named; of fields such as OutputPath AWS shows Jayway's words.
-        IntrinsicError::Path(_) if field.ends_with(".$") => {
+        // The keys of payload templates are named, and the fields that take intrinsic functions, too; of fields such as
+        // OutputPath AWS shows Jayway's words.
+        IntrinsicError::Path(_) if field.ends_with(".$") || matches!(field, "ErrorPath" | "CausePath") => {
             TemplateError::path(source, field, view.input.text())
         }
         IntrinsicError::Path(error) => TemplateError::runtime(format!("Invalid path '{source}' : {error}")),

@@ -10,8 +10,8 @@ use asl::payload::Payload;
 use asl::program::{Program, StateMachineType};
 use asl::timestamp::Timestamp;
 use engine::map_run::{
-    ChildChange, ChildResult, ChildStatus, MapRun, MapRunEffect, MapRunEvent, MapRunInput, MapRunInputKind,
-    MapRunStart, MapRunStatus, Source, Unsuccessful, step,
+    ChildChange, ChildResult, ChildStatus, Item, MapRun, MapRunEffect, MapRunEvent, MapRunInput,
+    MapRunInputKind, MapRunStart, MapRunStatus, Source, Unsuccessful, step,
 };
 use engine::{Decoder, DefinitionHash, Encoder, Failure, Limits, MapRunResult, Record, Start, TaskId};
 use serde_json::{Value, json};
@@ -178,7 +178,10 @@ impl<'p> World<'p> {
                 let end = from as usize + items.len() >= self.objects.len();
                 let positions = (from..).step_by(2).take(items.len()).map(|item| (item, json!(item)));
                 let positions = positions.map(|(item, place)| (item, Payload::from_value(place))).collect();
-                let items = items.into_iter().cloned().map(Payload::from_value).collect();
+                let items = items
+                    .into_iter()
+                    .map(|item| Item { value: Payload::from_value(item.clone()), source: "S3://b/k".into() })
+                    .collect();
                 let version = Some("etag".into());
                 let read = MapRunInputKind::ItemsRead { from, items, positions, version, end };
                 self.inbox.extend([read.clone(), read]);
@@ -263,6 +266,22 @@ fn items_of_the_state_reach_children_in_order_within_the_concurrency() {
 }
 
 #[test]
+fn members_of_an_object_are_items_with_key_and_value() {
+    let selectors = [
+        (json!({ "ItemSelector": { "k.$": "$$.Map.Item.Key", "v.$": "$$.Map.Item.Value" } }), ["k", "v"]),
+        (json!({}), ["Key", "Value"]),
+    ];
+    for (fields, [key, value]) in selectors {
+        let program = program(fields);
+        let items = json!({ "a": 1, "b": { "Key": "c", "Value": 2 } });
+        let mut world = World::new(&program, start(&program, Some(items.clone()), items), well, 7);
+        world.run();
+        let expected = json!([{ key: "a", value: 1 }, { key: "b", value: { "Key": "c", "Value": 2 } }]);
+        assert_eq!(world.result, Some(MapRunResult::Succeeded(Payload::from_value(expected))));
+    }
+}
+
+#[test]
 fn a_reader_is_asked_again_for_what_had_no_room() {
     let program =
         program(json!({ "MaxConcurrency": 2, "ItemReader": { "Resource": "arn:aws:states:::s3:getObject",
@@ -298,6 +317,23 @@ fn batches_hold_so_many_items_and_the_batch_input() {
     );
     let (executions, items) = world.map_run.counts();
     assert_eq!((executions.succeeded, items.succeeded), (3, 10));
+}
+
+#[test]
+fn a_batch_is_as_long_as_its_bytes_allow_to_the_last_byte() {
+    // Three items of two bytes: {"Items":[10,11,12]} is 20 bytes long.
+    for (bytes, lengths) in [(20, vec![3, 3, 1]), (19, vec![2, 2, 2, 1]), (1, vec![1; 7])] {
+        let program =
+            program(json!({ "ItemsPath": "$.items", "ItemBatcher": { "MaxInputBytesPerBatch": bytes } }));
+        let items = json!((10..17).collect::<Vec<_>>());
+        let start = start(&program, Some(items.clone()), json!({ "items": items }));
+        let mut world = World::new(&program, start, well, 1);
+        world.run();
+        world.inputs.sort_by_key(|(index, _)| *index);
+        let found: Vec<_> = world.inputs.iter().map(|(_, input)| input.value()["Items"].as_array()).collect();
+        let found: Vec<_> = found.into_iter().flatten().map(Vec::len).collect();
+        assert_eq!(found, lengths, "{bytes}");
+    }
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use asl::payload::Payload;
 use asl::program::Resource;
-use engine::map_run::{ReadItems, WriteResults};
+use engine::map_run::{Item, ReadItems, WriteResults};
 use engine::{Failure, Stage, Start, TaskId};
 use serde_json::Value;
 use store::{ExecutionRow, MapRunItem};
@@ -106,7 +106,7 @@ pub enum CancelReport {
 #[derive(Clone, Debug)]
 pub struct ItemsReport {
     /// The items.
-    pub items: Vec<Payload>,
+    pub items: Vec<Item>,
     /// Where to read on after them.
     pub position: Option<Payload>,
     /// Version of the object that was read.

@@ -7,7 +7,9 @@ use asl::payload::Payload;
 use asl::program::StateMachineType;
 use asl::timestamp::Timestamp;
 use engine::TaskId;
-use engine::map_run::{ChildResult, MapRunEffect, MapRunEvent, MapRunInputKind, MapRunStart, MapRunStatus};
+use engine::map_run::{
+    ChildResult, Item, MapRunEffect, MapRunEvent, MapRunInputKind, MapRunStart, MapRunStatus,
+};
 use runtime::ItemsReport;
 use runtime::map_run::{Origin, ResidentMapRun};
 use serde_json::json;
@@ -82,7 +84,12 @@ fn largest_journal(concurrency: u64) -> usize {
                         let first = read.cursor.next_item;
                         let last = (first + 1_000).min(ITEMS);
                         next = run.page(Ok(ItemsReport {
-                            items: (first..last).map(|item| Payload::from_value(json!(item))).collect(),
+                            items: (first..last)
+                                .map(|item| Item {
+                                    value: Payload::from_value(json!(item)),
+                                    source: "S3://items/all".into(),
+                                })
+                                .collect(),
                             position: Some(Payload::from_value(json!({ "Token": format!("{token}{last}") }))),
                             version: None,
                             end: last == ITEMS,

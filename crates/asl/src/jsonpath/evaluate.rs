@@ -94,6 +94,9 @@ fn walk<'a>(
     Ok(walk.found)
 }
 
+/// How Jayway begins to say that a property on the way is not there.
+pub(super) const MISSING_PROPERTY: &str = "Missing property in path";
+
 struct Walk<'p, 'a> {
     path: &'p JsonPath,
     root: Document<'a>,
@@ -160,7 +163,7 @@ impl<'a> Walk<'_, 'a> {
             return match members.get(name) {
                 Some(member) => self.enter(at + 1, Document::Payload(member), &trail),
                 None if at + 1 == path.tokens.len() => Ok(()),
-                None => Err(PathError::NotFound(format!("Missing property in path {trail}"))),
+                None => Err(PathError::NotFound(format!("{MISSING_PROPERTY} {trail}"))),
             };
         }
         self.walk(at, document.into(), trail, true)
@@ -261,7 +264,7 @@ impl<'a> Walk<'_, 'a> {
             match child(&value, |value| value.get(name)) {
                 Some(child) => self.walk(at + 1, child, &trail, definite)?,
                 None if last || !definite => {}
-                None => return Err(PathError::NotFound(format!("Missing property in path {trail}"))),
+                None => return Err(PathError::NotFound(format!("{MISSING_PROPERTY} {trail}"))),
             }
         }
         Ok(())

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::evaluate::MISSING_PROPERTY;
 use super::{Found, JsonPath, PathError, Restriction};
 use crate::payload::{Document, Payload};
 use crate::scope::Scope;
@@ -97,11 +98,19 @@ impl ScopePath {
         }
     }
 
-    /// Finds what the path names.
+    /// Finds what the path names. Where Jayway ends an indefinite path at a property that is not there, AWS has found nothing
+    /// (`$.items[*]` in `{}` is `[]`); an array's token that meets no array is an error to it, too (`$[1:]` in `{}`).
     pub fn evaluate<'a>(&self, scope: &Scope<'a>) -> Result<Found<'a>, PathError> {
-        match self.root(scope) {
-            Some(root) => self.path.evaluate_in(root),
-            None => Err(PathError::NotFound(format!("No results for path: {}", self.text))),
+        let Some(root) = self.root(scope) else {
+            return Err(PathError::NotFound(format!("No results for path: {}", self.text)));
+        };
+        match self.path.evaluate_in(root) {
+            Err(PathError::NotFound(why))
+                if !self.path.is_definite() && why.starts_with(MISSING_PROPERTY) =>
+            {
+                Ok(Found::Many(Vec::new()))
+            }
+            found => found,
         }
     }
 }

@@ -27,8 +27,60 @@ pub(crate) struct MapState<'a> {
     pub map: &'a Map,
     pub at: Timestamp,
     pub entropy: SeededEntropy,
-    /// `Map.Item.Source`, once an item was looked at.
-    pub source: Option<Arc<str>>,
+}
+
+/// `Map.Item.Source` of items that come from the state's data.
+const STATE_DATA: &str = "STATE_DATA";
+
+/// An item that was read.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Item {
+    /// The item.
+    pub value: Payload,
+    /// Where it comes from, as `Map.Item.Source` says it: the object it was read from, or the bucket that was listed.
+    pub source: Arc<str>,
+}
+
+/// An item as ItemSelector sees it.
+#[derive(Clone, Copy)]
+pub(crate) struct Seen<'a> {
+    /// Its name, if it is a member of an object.
+    pub key: Option<&'a str>,
+    pub value: &'a Value,
+    pub source: &'a str,
+}
+
+impl<'a> Seen<'a> {
+    /// Of an array in the state's data.
+    pub fn element(value: &'a Value) -> Seen<'a> {
+        Seen { key: None, value, source: STATE_DATA }
+    }
+
+    /// Of an object in the state's data.
+    pub fn member((key, value): (&'a String, &'a Value)) -> Seen<'a> {
+        Seen { key: Some(key), value, source: STATE_DATA }
+    }
+
+    pub fn read(item: &'a Item) -> Seen<'a> {
+        Seen { key: None, value: item.value.value(), source: &item.source }
+    }
+
+    /// `Map.Item` of the context object.
+    fn context(&self, index: u64) -> Value {
+        let Seen { key, value, source } = self;
+        match key {
+            Some(key) => json!({ "Index": index, "Key": key, "Value": value, "Source": source }),
+            None => json!({ "Index": index, "Value": value, "Source": source }),
+        }
+    }
+
+    /// What a child takes where no ItemSelector says it.
+    fn input(&self) -> Value {
+        match self.key {
+            Some(key) => json!({ "Key": key, "Value": self.value }),
+            None => self.value.clone(),
+        }
+    }
 }
 
 /// A child's input and how many items it takes.
@@ -43,11 +95,14 @@ pub(crate) fn grouped<E>(
     bytes_max: u64,
     items: impl Iterator<Item = Result<Payload, E>>,
 ) -> Result<Batch, E> {
-    let mut bytes = batch_input.map_or(0, Payload::len) + 32;
-    let mut chosen = Vec::new();
+    // What stands around the items: their names, brackets and braces.
+    let around = batch_input.map_or(r#"{"Items":[]}"#.len(), |batch_input| {
+        batch_input.len() + r#"{"BatchInput":,"Items":[]}"#.len()
+    });
+    let (mut bytes, mut chosen) = (around, Vec::new());
     for item in items {
         let item = item?;
-        bytes += item.len() + 1;
+        bytes += item.len() + usize::from(!chosen.is_empty());
         if bytes as u64 > bytes_max && !chosen.is_empty() {
             break;
         }
@@ -80,22 +135,21 @@ impl<'a> MapState<'a> {
     ) -> MapState<'a> {
         let state = program.find(&start.state).unwrap_or_else(|| panic!("no state {}", start.state));
         let StateKind::Map(map) = &state.kind else { panic!("{} is no Map", start.state) };
-        MapState { program, start: Arc::clone(start), map, at, entropy, source: None }
+        MapState { program, start: Arc::clone(start), map, at, entropy }
     }
 
     fn look<R>(
         &mut self,
-        item: Option<(u64, &Value)>,
+        item: Option<(u64, Seen<'_>)>,
         evaluate: impl FnOnce(&View<'_>, &mut SeededEntropy) -> Result<R, TemplateError>,
     ) -> Result<R, Failure> {
         let start = Arc::clone(&self.start);
         let with_item;
         let context = match item {
             None => start.context.value(),
-            Some((index, value)) => {
+            Some((index, item)) => {
                 let mut context = start.context.value().clone();
-                let source = self.source.as_deref();
-                context["Map"] = json!({ "Item": { "Index": index, "Value": value, "Source": source } });
+                context["Map"] = json!({ "Item": item.context(index) });
                 with_item = context;
                 &with_item
             }
@@ -175,9 +229,9 @@ impl<'a> MapState<'a> {
     }
 
     /// The next child's input from the items at hand, of which there is at least one.
-    pub fn batch(&mut self, first: u64, items_max: u64, items: &[&Value]) -> Result<Batch, Failure> {
+    pub fn batch(&mut self, first: u64, items_max: u64, items: &[Seen<'_>]) -> Result<Batch, Failure> {
         let Some(batcher) = &self.map.item_batcher else {
-            let item = items.first().copied().unwrap_or(&Value::Null);
+            let item = items.first().copied().unwrap_or(Seen::element(&Value::Null));
             return Ok(Batch { input: self.selected(first, item)?, items: 1 });
         };
         let bytes_max = self.number(batcher.max_input_bytes_per_batch.as_ref(), "MaxInputBytesPerBatch")?;
@@ -185,7 +239,7 @@ impl<'a> MapState<'a> {
         let payload_max = self.start.parent.limits.payload_max;
         let bytes_max = bytes_max.filter(|number| *number > 0).unwrap_or(payload_max).min(payload_max);
         let selected = items.iter().enumerate().take(items_max as usize);
-        let selected = selected.map(|(offset, item)| self.selected(first + offset as u64, item));
+        let selected = selected.map(|(offset, item)| self.selected(first + offset as u64, *item));
         let Batch { input, items } = grouped(batch_input.as_ref(), bytes_max, selected)?;
         // Items lie two levels deeper in a batch, and no input may nest deeper than others.
         let input = Payload::parse(input.text())
@@ -193,29 +247,13 @@ impl<'a> MapState<'a> {
         Ok(Batch { input, items })
     }
 
-    fn selected(&mut self, index: u64, item: &Value) -> Result<Payload, Failure> {
+    fn selected(&mut self, index: u64, item: Seen<'_>) -> Result<Payload, Failure> {
         match &self.map.item_selector {
-            None => Ok(Payload::from_value(item.clone())),
+            None => Ok(Payload::from_value(item.input())),
             Some(selector) => {
-                if self.source.is_none() {
-                    self.source = Some(self.source_of_items()?);
-                }
                 self.look(Some((index, item)), |view, entropy| template::evaluate(selector, view, entropy))
             }
         }
-    }
-
-    /// Where the items come from, as `Map.Item.Source` says it. AWS names the file of each item; here items of several files
-    /// have the manifest that names the files, or the bucket that is listed.
-    fn source_of_items(&mut self) -> Result<Arc<str>, Failure> {
-        let map = self.map;
-        let reader = map.item_reader.as_ref().filter(|_| self.start.items.is_none());
-        let Some(reader) = reader else { return Ok("STATE_DATA".into()) };
-        let arguments = self.template(reader.arguments.as_ref())?;
-        let text = |name: &str| arguments.as_ref().and_then(|arguments| arguments.value()[name].as_str());
-        let bucket = text("Bucket").unwrap_or_default();
-        let key = text("Key").map(|key| format!("/{key}")).unwrap_or_default();
-        Ok(format!("S3://{bucket}{key}").into())
     }
 
     /// Whether the children are Express.

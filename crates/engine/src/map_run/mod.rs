@@ -14,7 +14,7 @@ pub use event::{
     ChildChange, ChildResult, ChildStatus, MapRunEvent, MapRunEventKind, MapRunStart, MapRunStatus,
     Thresholds,
 };
-pub use items::child_start;
+pub use items::{Item, child_start};
 pub use state::{Cursor, MapRun, MapRunCounts};
 pub use step::{
     FindUnsuccessful, MapRunEffect, MapRunInput, MapRunInputKind, MapRunOutcome, MapRunStep, ReadItems,

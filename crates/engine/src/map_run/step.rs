@@ -14,7 +14,7 @@ use crate::map_run::event::{
     ChildChange, ChildResult, ChildStatus, MapRunEvent, MapRunEventKind, MapRunStart, MapRunStatus,
     Thresholds,
 };
-use crate::map_run::items::MapState;
+use crate::map_run::items::{Item, MapState, Seen};
 use crate::map_run::state::{Cursor, MapRun};
 use crate::start::{Failure, Start};
 
@@ -50,7 +50,7 @@ pub enum MapRunInputKind {
         /// `next_item` of the cursor that was read from.
         from: u64,
         /// The items from there on. Unless they are the last, so many as were asked for, or as the input of a child can hold.
-        items: Vec<Payload>,
+        items: Vec<Item>,
         /// Where one may begin to read: index of the item there, and the position.
         positions: Vec<(u64, Payload)>,
         /// Version of the object that was read.
@@ -210,7 +210,7 @@ struct Turn<'a> {
 }
 
 struct Read {
-    items: Vec<Payload>,
+    items: Vec<Item>,
     taken: usize,
     positions: Vec<(u64, Payload)>,
     version: Option<Arc<str>>,
@@ -436,15 +436,13 @@ impl<'a> Turn<'a> {
         let Some(source) = self.source else { return false };
         let first = self.map_run.cursor.next_item;
         let most = self.map_run.items_per_child;
-        let pairs;
-        let at_hand: Vec<&Value> = match (&source.start.items, &self.read) {
+        let at_hand: Vec<Seen<'_>> = match (&source.start.items, &self.read) {
             (Some(items), _) => match items.value() {
-                Value::Array(items) => items.iter().skip(first as usize).take(most as usize).collect(),
+                Value::Array(items) => {
+                    items.iter().skip(first as usize).take(most as usize).map(Seen::element).collect()
+                }
                 Value::Object(items) => {
-                    let pair = |(key, value)| serde_json::json!({ "Key": key, "Value": value });
-                    pairs =
-                        items.iter().skip(first as usize).take(most as usize).map(pair).collect::<Vec<_>>();
-                    pairs.iter().collect()
+                    items.iter().skip(first as usize).take(most as usize).map(Seen::member).collect()
                 }
                 Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => Vec::new(),
             },
@@ -455,7 +453,7 @@ impl<'a> Turn<'a> {
                     self.read = None;
                     return false;
                 }
-                left.iter().take(most as usize).map(Payload::value).collect()
+                left.iter().take(most as usize).map(Seen::read).collect()
             }
             (None, None) => return false,
         };

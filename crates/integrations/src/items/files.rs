@@ -6,11 +6,11 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use asl::payload::Payload;
 use serde_json::{Value, json};
 
 use super::manifest::{self, Manifest};
 use super::object::Object;
+use super::reader::{Item, from, source};
 use super::{BYTES_PER_PAGE, Bucket, ITEMS_PER_PAGE};
 
 /// Objects being read one after the other.
@@ -33,6 +33,7 @@ enum Source {
 /// The object being read.
 struct Current {
     object: Object,
+    source: Arc<str>,
     /// Its name in a position.
     name: Value,
     /// Items of it given since its last position.
@@ -77,8 +78,13 @@ impl Files {
         (position, 0)
     }
 
+    /// Bytes that wait for the next page.
+    pub fn held(&self) -> usize {
+        self.current.as_ref().map_or(0, |current| current.object.held())
+    }
+
     /// The next items, and whether they are the last.
-    pub async fn page(&mut self, bucket: Bucket<'_>, most: u64) -> Result<(Vec<Payload>, bool), String> {
+    pub async fn page(&mut self, bucket: Bucket<'_>, most: u64) -> Result<(Vec<Item>, bool), String> {
         let most = usize::try_from(most).unwrap_or(usize::MAX).min(ITEMS_PER_PAGE);
         let (mut items, mut bytes) = (Vec::new(), 0);
         while items.len() < most && bytes < BYTES_PER_PAGE {
@@ -86,9 +92,10 @@ impl Files {
                 self.current = self.next(bucket).await?;
             }
             let Some(current) = &mut self.current else { return Ok((items, true)) };
-            let (page, last) = current.object.page(bucket, (most - items.len()) as u64).await?;
+            let page = current.object.page(bucket, (most - items.len()) as u64).await?;
+            let (page, last) = from(&current.source, page);
             current.given += page.len() as u64;
-            bytes += page.iter().map(Payload::len).sum::<usize>();
+            bytes += page.iter().map(|item| item.value.len()).sum::<usize>();
             items.extend(page);
             if last {
                 self.current = None;
@@ -104,7 +111,7 @@ impl Files {
         let within = resumed.as_ref().map(|position| &position["Within"]);
         let etag = resumed.as_ref().and_then(|position| position["ETag"].as_str()).map(Arc::from);
         let object = Object::open(&arguments, &self.config, within, etag.as_ref())?;
-        Ok(Some(Current { object, name, given: 0 }))
+        Ok(Some(Current { object, source: source(&arguments), name, given: 0 }))
     }
 }
 

@@ -130,9 +130,8 @@ fn too_large() -> String {
 }
 
 fn open_array(text: &[u8], tokens: &[String], place: &mut Place, no_more: bool) -> Result<Cut, String> {
-    let start = if text.starts_with(b"\xEF\xBB\xBF") { 3 } else { 0 };
-    match locate(text, start, tokens) {
-        None if no_more && skip_space(text, start).is_none() => Err("The object is empty.".into()),
+    match locate(text, 0, tokens) {
+        None if no_more && skip_space(text, 0).is_none() => Err("The object is empty.".into()),
         None => Ok(Cut::More),
         Some(Located::At(at)) if text[at] == b'[' => {
             *place = Place::First;

@@ -20,7 +20,7 @@ mod tests;
 mod text;
 mod writer;
 
-pub use reader::{ItemReaders, Page, Place};
+pub use reader::{Item, ItemReaders, Page, Place};
 pub use writer::{ChildPages, ChildRecord, results};
 
 use std::sync::Arc;

@@ -50,6 +50,14 @@ impl Object {
         }
     }
 
+    /// Bytes that wait for the next page.
+    pub fn held(&self) -> usize {
+        match self {
+            Object::Text(text) => text.held(),
+            Object::Parquet(parquet) => parquet.held(),
+        }
+    }
+
     /// The next items, at most `most`, and whether they are the last.
     pub async fn page(&mut self, bucket: Bucket<'_>, most: u64) -> Result<(Vec<Payload>, bool), String> {
         match self {

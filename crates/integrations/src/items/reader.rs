@@ -15,8 +15,9 @@ use super::object::Object;
 use crate::failure::Failure;
 use crate::transport::{Identity, Transport};
 
-/// Readers kept open.
+/// Readers kept open, and what they may hold together.
 const OPEN_MAX: usize = 32;
+const OPEN_BYTES_MAX: usize = 256 << 20;
 /// AWS's greatest MaxItems, and what absence means.
 const ITEMS_MAX: u64 = 100_000_000;
 
@@ -31,11 +32,20 @@ pub struct Place {
     pub version: Option<Arc<str>>,
 }
 
+/// An item.
+#[derive(Clone, Debug)]
+pub struct Item {
+    /// What was read.
+    pub value: Payload,
+    /// The object it lies in, or the bucket that was listed, as `Map.Item.Source` says it.
+    pub source: Arc<str>,
+}
+
 /// Items from a place on.
 #[derive(Clone, Debug)]
 pub struct Page {
     /// The items.
-    pub items: Vec<Payload>,
+    pub items: Vec<Item>,
     /// Where to read on after all of them.
     pub position: Value,
     /// ETag of the object.
@@ -61,10 +71,12 @@ enum Origin {
 /// A reader with the page it read last.
 struct Reader {
     origin: Origin,
+    /// What the arguments name: an object or a bucket.
+    source: Arc<str>,
     max_items: u64,
     /// Index of the page's first item.
     first: u64,
-    page: Vec<Payload>,
+    page: Vec<Item>,
     position: Value,
     end: bool,
 }
@@ -110,10 +122,16 @@ impl ItemReaders {
         Some(open.remove(at).1)
     }
 
+    /// Keeps a reader that has more to give, in place of those used longest ago.
     fn keep(&self, map_run_arn: Arc<str>, reader: Reader) {
+        if reader.end {
+            return;
+        }
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        if open.len() >= OPEN_MAX {
-            open.remove(0);
+        let mut held: usize = open.iter().map(|(_, reader)| reader.held()).sum();
+        while !open.is_empty() && (open.len() >= OPEN_MAX || held + reader.held() > OPEN_BYTES_MAX) {
+            let (_, oldest) = open.remove(0);
+            held -= oldest.held();
         }
         open.push((map_run_arn, reader));
     }
@@ -139,7 +157,8 @@ impl Reader {
         let max_items = reader["MaxItems"].as_u64().filter(|max| *max > 0).unwrap_or(ITEMS_MAX);
         let position = position.cloned().unwrap_or_else(|| json!({ "Item": 0 }));
         let end = position["End"] == true;
-        Ok(Reader { origin, max_items, first, page: Vec::new(), position, end })
+        let source = source(arguments);
+        Ok(Reader { origin, source, max_items, first, page: Vec::new(), position, end })
     }
 
     fn passed(&self) -> u64 {
@@ -148,6 +167,15 @@ impl Reader {
 
     fn holds(&self, item: u64) -> bool {
         self.first <= item && item <= self.passed()
+    }
+
+    fn held(&self) -> usize {
+        let waiting = match &self.origin {
+            Origin::Object(object) => object.held(),
+            Origin::Files(files) => files.held(),
+            Origin::Listing(_) => 0,
+        };
+        waiting + self.page.iter().map(|item| item.value.len()).sum::<usize>()
     }
 
     fn version(&self) -> Option<Arc<str>> {
@@ -163,9 +191,9 @@ impl Reader {
         let left = self.max_items.saturating_sub(first);
         let (page, last) = match &mut self.origin {
             _ if left == 0 => (Vec::new(), true),
-            Origin::Object(object) => object.page(bucket, left).await?,
             Origin::Files(files) => files.page(bucket, left).await?,
-            Origin::Listing(listing) => listing.page(bucket, left).await?,
+            Origin::Object(object) => from(&self.source, object.page(bucket, left).await?),
+            Origin::Listing(listing) => from(&self.source, listing.page(bucket, left).await?),
         };
         (self.first, self.page) = (first, page);
         self.end = last || self.passed() >= self.max_items;
@@ -182,4 +210,17 @@ impl Reader {
         }
         Ok(())
     }
+}
+
+/// What arguments of S3 name, as AWS writes it in `Map.Item.Source`.
+pub(super) fn source(arguments: &Value) -> Arc<str> {
+    let bucket = arguments["Bucket"].as_str().unwrap_or_default();
+    let key = arguments["Key"].as_str().map(|key| format!("/{key}")).unwrap_or_default();
+    format!("S3://{bucket}{key}").into()
+}
+
+/// Items that all come from one place.
+pub(super) fn from(source: &Arc<str>, (page, last): (Vec<Payload>, bool)) -> (Vec<Item>, bool) {
+    let item = |value| Item { value, source: Arc::clone(source) };
+    (page.into_iter().map(item).collect(), last)
 }

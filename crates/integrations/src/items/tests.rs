@@ -11,7 +11,7 @@ use http::{Request, Response, StatusCode};
 use ruzstd::encoding::{CompressionLevel, compress_to_vec};
 use serde_json::{Value, json};
 
-use super::{ItemReaders, Place};
+use super::{Item, ItemReaders, Place};
 use crate::transport::{Answer, Identity, Pending, Transport};
 
 /// The objects of all buckets, by `bucket/key`.
@@ -115,6 +115,11 @@ pub(super) fn items(
     step: usize,
     lost: bool,
 ) -> Result<Vec<Value>, String> {
+    let items = read(objects, reader, step, lost)?;
+    Ok(items.iter().map(|item| item.value.value().clone()).collect())
+}
+
+fn read(objects: &[(&str, Vec<u8>)], reader: &Value, step: usize, lost: bool) -> Result<Vec<Item>, String> {
     let objects = objects.iter().map(|(path, object)| ((*path).to_owned(), object.clone()));
     let memory: Arc<dyn Transport> = Arc::new(Memory(objects.collect()));
     let word = |text: &str| Arc::<str>::from(text);
@@ -134,7 +139,7 @@ pub(super) fn items(
         let page = now(readers.read(&identity, &word("run"), reader, &place))
             .map_err(|failure| failure.cause.unwrap_or_default())?;
         let taken = page.items.len().min(step);
-        all.extend(page.items[..taken].iter().map(|item| item.value().clone()));
+        all.extend_from_slice(&page.items[..taken]);
         if taken == page.items.len() {
             if page.end {
                 return Ok(all);
@@ -228,6 +233,71 @@ fn a_manifest_of_athena_names_files_by_address() {
     let config = json!({ "ManifestType": "ATHENA_DATA", "InputType": "JSONL" });
     let reader = reader("getObject", json!({ "Bucket": "m", "Key": "q-manifest.csv" }), config);
     check(&objects, &reader, &json!([{"n": 1}, {"n": 2}, {"n": 3}]));
+}
+
+#[test]
+fn an_item_tells_the_object_it_was_read_from() {
+    let inventory = json!({ "destinationBucket": "arn:aws:s3:::b", "fileFormat": "CSV", "fileSchema": "n", "files": [{"key": "in/1"}] });
+    let objects = [
+        ("b/in/1", b"1\n".to_vec()),
+        ("b/in/2", b"2\n3\n".to_vec()),
+        ("b/athena.csv", b"s3://b/in/2\ns3://b/in/1\n".to_vec()),
+        ("b/manifest.json", inventory.to_string().into_bytes()),
+    ];
+    let (one, two) = ("S3://b/in/1", "S3://b/in/2");
+    let lines = |more: Value| {
+        let mut config = json!({ "InputType": "JSONL" });
+        config.as_object_mut().expect("an object").extend(more.as_object().cloned().unwrap_or_default());
+        config
+    };
+    let (get, list) = ("getObject", "listObjectsV2");
+    let cases = [
+        (get, json!({ "Bucket": "b", "Key": "in/2" }), lines(json!({})), vec![two, two]),
+        (list, json!({ "Bucket": "b", "Prefix": "in/" }), json!({}), vec!["S3://b", "S3://b"]),
+        (
+            list,
+            json!({ "Bucket": "b", "Prefix": "in/" }),
+            lines(json!({ "Transformation": "LOAD_AND_FLATTEN" })),
+            vec![one, two, two],
+        ),
+        (
+            get,
+            json!({ "Bucket": "b", "Key": "athena.csv" }),
+            lines(json!({ "ManifestType": "ATHENA_DATA" })),
+            vec![two, two, one],
+        ),
+        (
+            get,
+            json!({ "Bucket": "b", "Key": "manifest.json" }),
+            json!({ "InputType": "MANIFEST" }),
+            vec![one],
+        ),
+    ];
+    for (action, arguments, config, expected) in cases {
+        let reader = reader(action, arguments, config);
+        for (step, lost) in [(1, false), (1, true), (usize::MAX, false)] {
+            let items = read(&objects, &reader, step, lost).expect("items");
+            let sources: Vec<&str> = items.iter().map(|item| &*item.source).collect();
+            assert_eq!(sources, expected, "{reader} {step} {lost}");
+        }
+    }
+}
+
+#[test]
+fn a_byte_order_mark_is_no_part_of_what_it_stands_before() {
+    let marked = |text: &str| [b"\xEF\xBB\xBF", text.as_bytes()].concat();
+    let first = json!({ "InputType": "CSV", "CSVHeaderLocation": "FIRST_ROW" });
+    let given = json!({ "InputType": "CSV", "CSVHeaderLocation": "GIVEN", "CSVHeaders": ["a"] });
+    let cases = [
+        ("1.csv", marked("\"a\",b\r\n1,2\r\n"), first, json!([{ "a": "1", "b": "2" }])),
+        ("2.csv", marked("1\n\u{feff}2\n"), given, json!([{ "a": "1" }, { "a": "\u{feff}2" }])),
+        ("3.json", marked(" [1, 2]"), json!({ "InputType": "JSON" }), json!([1, 2])),
+        ("4.jsonl.gz", gzip("\u{feff}1\n2\n"), json!({ "InputType": "JSONL" }), json!([1, 2])),
+    ];
+    for (key, object, config, expected) in cases {
+        let reader = reader("getObject", json!({ "Bucket": "b", "Key": key }), config);
+        check(&[(&format!("b/{key}"), object)], &reader, &expected);
+    }
 }
 
 #[test]

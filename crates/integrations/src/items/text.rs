@@ -29,6 +29,8 @@ pub(super) struct Text {
     /// Bytes of `text` that were cut off already.
     used: usize,
     no_more: bool,
+    /// Nothing of its text was looked at yet.
+    is_fresh: bool,
 }
 
 impl Text {
@@ -52,6 +54,7 @@ impl Text {
             text: Vec::new(),
             used: 0,
             no_more: false,
+            is_fresh: offset == 0,
         })
     }
 
@@ -68,6 +71,11 @@ impl Text {
         let mut state = self.format.state();
         state["Offset"] = json!(self.fetched - (self.text.len() - self.used) as u64);
         Some(state)
+    }
+
+    /// Bytes that wait for the next page.
+    pub fn held(&self) -> usize {
+        self.compressed.len() + self.text.capacity()
     }
 
     /// The next items, at most `most`, and whether they are the last.
@@ -109,6 +117,10 @@ impl Text {
         }
         if let Some(inflater) = self.inflater.as_mut().filter(|_| self.no_more) {
             inflater.finish(&mut self.text)?;
+        }
+        // A byte order mark is no part of the first header or item.
+        if std::mem::take(&mut self.is_fresh) && self.text.starts_with(b"\xEF\xBB\xBF") {
+            self.used = 3;
         }
         Ok(())
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use asl::payload::Payload;
 use asl::program::{Pattern, Resource, ResourceKind};
-use engine::map_run::{ReadItems, WriteResults};
+use engine::map_run::{Item, ReadItems, WriteResults};
 use engine::{Failure, Start};
 use integrations::items::{self, ChildPages, ChildRecord, ItemReaders, Place};
 use integrations::mock::{self, FieldValidation};
@@ -215,7 +215,9 @@ impl Dispatch for Tasks {
             let read = self.readers.read(&identity, &read.map_run_arn, read.reader.value(), &place).await;
             let page = read.map_err(failure_of)?;
             let position = Some(Payload::from_value(page.position));
-            Ok(ItemsReport { items: page.items, position, version: page.version, end: page.end })
+            let item = |items::Item { value, source }| Item { value, source };
+            let items = page.items.into_iter().map(item).collect();
+            Ok(ItemsReport { items, position, version: page.version, end: page.end })
         })
     }
 

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use asl::payload::Payload;
-use engine::map_run::{Cursor, MapRunInputKind, ReadItems};
+use engine::map_run::{Cursor, Item, MapRunInputKind, ReadItems};
 
 use crate::dispatch::ItemsReport;
 
@@ -18,7 +18,7 @@ const ENOUGH_BYTES: usize = 256 << 10;
 pub(super) struct Window {
     /// Index of the first item.
     first: u64,
-    items: VecDeque<Payload>,
+    items: VecDeque<Item>,
     bytes: usize,
     /// Where one may begin to read: the index of the item there, and the position.
     positions: VecDeque<(u64, Payload)>,
@@ -83,7 +83,7 @@ impl Window {
         }
         while self.first < cursor.next_item {
             let passed = self.items.pop_front();
-            self.bytes -= passed.as_ref().map_or(0, Payload::len);
+            self.bytes -= passed.map_or(0, |item| item.value.len());
             self.first += 1;
         }
         // The last position at or before the first item is where reading would begin again.
@@ -98,7 +98,7 @@ impl Window {
             return;
         }
         self.end = page.end || page.items.is_empty();
-        self.bytes += page.items.iter().map(Payload::len).sum::<usize>();
+        self.bytes += page.items.iter().map(|item| item.value.len()).sum::<usize>();
         self.items.extend(page.items);
         self.version = page.version;
         let passed = self.end_of_items();

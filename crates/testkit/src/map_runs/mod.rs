@@ -13,7 +13,7 @@ use std::sync::Arc;
 use asl::payload::Payload;
 use asl::timestamp::Timestamp;
 use engine::map_run::{
-    MapRun, MapRunEffect, MapRunInputKind, MapRunStart, MapRunStatus, ReadItems, Thresholds,
+    Item, MapRun, MapRunEffect, MapRunInputKind, MapRunStart, MapRunStatus, ReadItems, Thresholds,
 };
 use engine::{Failure, MapRunResult, TaskId};
 use runtime::map_run::{MapRunReleased, Origin, ResidentMapRun};
@@ -367,7 +367,9 @@ impl World {
             return Err(Failure::named("States.ItemReaderFailed"));
         }
         Ok(ItemsReport {
-            items: (first..last).map(|item| Payload::from_value(json!(item))).collect(),
+            items: (first..last)
+                .map(|item| Item { value: Payload::from_value(json!(item)), source: "S3://items/all".into() })
+                .collect(),
             position: Some(Payload::from_value(json!(last))),
             version: Some("etag".into()),
             end: last >= self.plan.items,

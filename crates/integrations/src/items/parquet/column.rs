@@ -4,7 +4,7 @@
 
 use std::collections::VecDeque;
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, Bytes};
 use serde_json::Value;
 
 use super::codec::Codec;
@@ -33,8 +33,9 @@ pub(super) struct Entry {
 pub(super) struct Column {
     leaf: Leaf,
     codec: Codec,
-    /// What was fetched and not used yet, and where the next piece begins.
-    fetched: BytesMut,
+    /// What was fetched and not used yet; of an allocation of so many bytes; and where the next piece begins.
+    fetched: Bytes,
+    allocated: usize,
     next: u64,
     end: u64,
     piece: u64,
@@ -61,7 +62,8 @@ impl Column {
         Ok(Column {
             leaf,
             codec: Codec::of(chunk.codec)?,
-            fetched: BytesMut::new(),
+            fetched: Bytes::new(),
+            allocated: 0,
             next: chunk.start,
             end: chunk.end,
             piece: piece.clamp(PIECE_BYTES_MIN, PIECE_BYTES_MAX),
@@ -76,7 +78,7 @@ impl Column {
     /// Bytes it holds.
     pub fn held(&self) -> usize {
         let dictionary = self.dictionary.as_ref().map_or(0, Dictionary::size);
-        self.fetched.capacity() + dictionary + self.page.as_ref().map_or(0, |page| page.bytes)
+        self.allocated + dictionary + self.page.as_ref().map_or(0, |page| page.bytes)
     }
 
     /// Reads the entries of the next row and counts their bytes; the column holds at most `room` bytes meanwhile.
@@ -147,10 +149,18 @@ impl Column {
         }
         self.want(source, bucket, used + header.compressed).await?;
         self.fetched.advance(used);
-        let compressed = self.fetched.split_to(header.compressed).freeze();
+        let compressed = self.fetched.split_to(header.compressed);
+        // What is left would keep all of the piece in memory.
+        if self.codec != Codec::Plain && self.fetched.len() * 2 < self.allocated {
+            self.fetched = Bytes::copy_from_slice(&self.fetched);
+            self.allocated = self.fetched.len();
+        }
         match header.kind {
             PageHeader::DICTIONARY => {
-                let bytes = self.codec.inflate(compressed, header.uncompressed)?;
+                let mut bytes = self.codec.inflate(compressed, header.uncompressed)?;
+                if self.codec == Codec::Plain {
+                    bytes = Bytes::copy_from_slice(&bytes);
+                }
                 self.dictionary = Some(Dictionary::new(bytes, self.leaf.physical, header.values)?);
             }
             PageHeader::DATA | PageHeader::DATA_V2 => {
@@ -168,6 +178,8 @@ impl Column {
 
     fn open(&self, header: PageHeader, compressed: Bytes) -> Result<Page, String> {
         let leaf = self.leaf;
+        // What is not inflated lies in what was fetched.
+        let is_inflated = self.codec != Codec::Plain && header.is_compressed;
         let (mut repetitions, mut definitions) = (None, None);
         let values = if let Some([repeated, defined]) = header.levels {
             let levels = repeated.checked_add(defined).filter(|length| *length <= compressed.len());
@@ -199,7 +211,7 @@ impl Column {
             levels.filter(|_| greatest > 0).map(|bytes| Hybrid::up_to(bytes, greatest))
         };
         Ok(Page {
-            bytes: header.uncompressed,
+            bytes: if is_inflated { header.uncompressed } else { 0 },
             left: header.values,
             repetitions: hybrid(repetitions, leaf.repetition_max),
             definitions: hybrid(definitions, leaf.definition_max),
@@ -236,8 +248,10 @@ impl Column {
             if end - self.next < missing {
                 return Err(Broken::Wrong("a page is longer than its column").into());
             }
-            self.fetched.extend_from_slice(&source.bytes(bucket, self.next, end).await?);
-            self.next = end;
+            let piece = source.bytes(bucket, self.next, end).await?;
+            self.fetched =
+                if self.fetched.is_empty() { piece } else { [&*self.fetched, &*piece].concat().into() };
+            (self.allocated, self.next) = (self.fetched.len(), end);
         }
         Ok(())
     }

@@ -113,6 +113,11 @@ impl Parquet {
         json!({ "RowGroup": self.row_group, "Row": self.given })
     }
 
+    /// Bytes that wait for the next page.
+    pub fn held(&self) -> usize {
+        self.held + self.source.whole.as_ref().map_or(0, Bytes::len)
+    }
+
     /// The next items, at most `most`, and whether they are the last.
     pub async fn page(&mut self, bucket: Bucket<'_>, most: u64) -> Result<(Vec<Payload>, bool), String> {
         let footer = match self.footer.take() {
