@@ -9,7 +9,7 @@ use std::sync::Arc;
 use asl::payload::Payload;
 use asl::program::{Program, StateMachineType};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use engine::{DefinitionHash, Execution, Input, InputKind, Limits, Start, Timestamp, step};
+use engine::{DefinitionHash, Execution, Input, InputKind, Start, Timestamp, step};
 use serde_json::{Map, Value, json};
 
 fn program(definition: &Value) -> Program {
@@ -17,27 +17,12 @@ fn program(definition: &Value) -> Program {
 }
 
 fn start(input: &Payload) -> Arc<Start> {
-    Arc::new(Start {
-        execution_arn: "arn:aws:states:us-east-1:000000000000:execution:Machine:run".into(),
-        name: "run".into(),
-        state_machine_arn: "arn:aws:states:us-east-1:000000000000:stateMachine:Machine".into(),
-        state_machine_name: "Machine".into(),
-        version_arn: None,
-        alias_arn: None,
-        role_arn: "arn:aws:iam::000000000000:role/role".into(),
-        definition: DefinitionHash([7; 32]),
-        revision_id: None,
-        workflow: "".into(),
-        input: input.clone(),
-        machine_type: StateMachineType::Standard,
-        trace_header: None,
-        map_run: None,
-        region: "us-east-1".into(),
-        account: "000000000000".into(),
-        test_case: None,
-        synchronous: false,
-        limits: Limits::default(),
-    })
+    Arc::new(Start::of(
+        "arn:aws:states:us-east-1:000000000000:stateMachine:Machine",
+        "run",
+        DefinitionHash([7; 32]),
+        input.clone(),
+    ))
 }
 
 /// Runs an execution to its end; how many events it wrote.

@@ -54,6 +54,36 @@ pub struct Start {
     pub limits: Limits,
 }
 
+impl Start {
+    /// An execution of a Standard state machine in its account and region that says no more than it must: without role,
+    /// version and trace, within AWS's limits.
+    pub fn of(state_machine_arn: &str, name: &str, definition: DefinitionHash, input: Payload) -> Start {
+        let part = |index| state_machine_arn.split(':').nth(index).unwrap_or_default();
+        Start {
+            execution_arn: format!("{}:{name}", state_machine_arn.replace(":stateMachine:", ":execution:"))
+                .into(),
+            name: name.into(),
+            state_machine_arn: state_machine_arn.into(),
+            state_machine_name: part(6).into(),
+            version_arn: None,
+            alias_arn: None,
+            role_arn: Arc::default(),
+            definition,
+            revision_id: None,
+            workflow: Arc::default(),
+            input,
+            machine_type: StateMachineType::Standard,
+            trace_header: None,
+            map_run: None,
+            region: part(3).into(),
+            account: part(4).into(),
+            test_case: None,
+            synchronous: false,
+            limits: Limits::default(),
+        }
+    }
+}
+
 record_struct!(Start {
     execution_arn,
     name,

@@ -5,29 +5,17 @@ use std::sync::Arc;
 use asl::payload::Payload;
 use asl::timestamp::Timestamp;
 use engine::record::{decode, encode};
-use engine::{Apart, DefinitionHash, Event, EventKind, FrameId, Limits, Start, StateMachineType};
+use engine::{Apart, DefinitionHash, Event, EventKind, FrameId, Start};
 
 fn start(test_case: Option<&str>) -> Arc<Start> {
     Arc::new(Start {
-        execution_arn: "arn:aws:states:us-east-1:000000000000:execution:m:e".into(),
-        name: "e".into(),
-        state_machine_arn: "arn:aws:states:us-east-1:000000000000:stateMachine:m".into(),
-        state_machine_name: "m".into(),
-        version_arn: None,
-        alias_arn: None,
-        role_arn: "arn:aws:iam::000000000000:role/r".into(),
-        definition: DefinitionHash([7; 32]),
-        revision_id: None,
-        workflow: "".into(),
-        input: Payload::empty_object(),
-        machine_type: StateMachineType::Standard,
-        trace_header: None,
-        map_run: None,
-        region: "us-east-1".into(),
-        account: "000000000000".into(),
         test_case: test_case.map(Arc::from),
-        synchronous: false,
-        limits: Limits::default(),
+        ..Start::of(
+            "arn:aws:states:us-east-1:000000000000:stateMachine:m",
+            "e",
+            DefinitionHash([7; 32]),
+            Payload::empty_object(),
+        )
     })
 }
 

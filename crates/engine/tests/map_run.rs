@@ -13,7 +13,7 @@ use engine::map_run::{
     ChildChange, ChildResult, ChildStatus, Item, MapRun, MapRunEffect, MapRunEvent, MapRunInput,
     MapRunInputKind, MapRunStart, MapRunStatus, Source, Unsuccessful, step,
 };
-use engine::{Decoder, DefinitionHash, Encoder, Failure, Limits, MapRunResult, Record, Start, TaskId};
+use engine::{Decoder, DefinitionHash, Encoder, Failure, MapRunResult, Record, Start, TaskId};
 use serde_json::{Value, json};
 
 struct World<'p> {
@@ -45,27 +45,12 @@ fn program(map: Value) -> Program {
 }
 
 fn start(program: &Program, items: Option<Value>, input: Value) -> Arc<MapRunStart> {
-    let parent = Start {
-        execution_arn: "arn:aws:states:us-east-1:000000000000:execution:Machine:run".into(),
-        name: "run".into(),
-        state_machine_arn: "arn:aws:states:us-east-1:000000000000:stateMachine:Machine".into(),
-        state_machine_name: "Machine".into(),
-        version_arn: None,
-        alias_arn: None,
-        role_arn: "arn:aws:iam::000000000000:role/role".into(),
-        definition: DefinitionHash([7; 32]),
-        revision_id: None,
-        workflow: "".into(),
-        input: Payload::null(),
-        machine_type: StateMachineType::Standard,
-        trace_header: None,
-        map_run: None,
-        region: "us-east-1".into(),
-        account: "000000000000".into(),
-        test_case: None,
-        synchronous: false,
-        limits: Limits::default(),
-    };
+    let parent = Start::of(
+        "arn:aws:states:us-east-1:000000000000:stateMachine:Machine",
+        "run",
+        DefinitionHash([7; 32]),
+        Payload::null(),
+    );
     let state = program.states.iter().find(|state| &*state.name == "Each").expect("the Map").path.clone();
     Arc::new(MapRunStart {
         map_run_arn: "arn:aws:states:us-east-1:000000000000:mapRun:Machine/Each:id".into(),

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use asl::program::{Program, StateMachineType};
 use asl::timestamp::Timestamp;
-use engine::{Effect, Failure, Ignored, InputKind, Limits, Start};
+use engine::{Effect, Failure, Ignored, InputKind, Start};
 use runtime::shard::{Answer, Naming, Offer, Prepared, Released, Shard, ShardConfig, Ticket};
 use runtime::{Compilers, Programs, Seeds, hash};
 use store::{Batch, Definition, MemoryStore, Store};
@@ -25,27 +25,12 @@ fn program(definition: &str) -> Arc<Program> {
 }
 
 fn start_of(name: &str, definition: &str) -> Arc<Start> {
-    Arc::new(Start {
-        execution_arn: format!("arn:aws:states:us-east-1:000000000000:execution:m:{name}").into(),
-        name: name.into(),
-        state_machine_arn: "arn:aws:states:us-east-1:000000000000:stateMachine:m".into(),
-        state_machine_name: "m".into(),
-        version_arn: None,
-        alias_arn: None,
-        role_arn: "arn:aws:iam::000000000000:role/r".into(),
-        definition: hash(definition),
-        revision_id: None,
-        workflow: "".into(),
-        input: json("{}"),
-        machine_type: StateMachineType::Standard,
-        trace_header: None,
-        map_run: None,
-        region: "us-east-1".into(),
-        account: "000000000000".into(),
-        test_case: None,
-        synchronous: false,
-        limits: Limits::default(),
-    })
+    Arc::new(Start::of(
+        "arn:aws:states:us-east-1:000000000000:stateMachine:m",
+        name,
+        hash(definition),
+        json("{}"),
+    ))
 }
 
 impl Bench {

@@ -8,8 +8,8 @@ use asl::payload::Payload;
 use asl::program::{Program, StateMachineType};
 use asl::timestamp::Timestamp;
 use engine::{
-    DefinitionHash, Effect, Event, EventKind, Execution, Failure, Input, InputKind, Limits, MapRunResult,
-    Outcome, Stage, Start, Step, TaskId,
+    DefinitionHash, Effect, Event, EventKind, Execution, Failure, Input, InputKind, MapRunResult, Outcome,
+    Stage, Start, Step, TaskId,
 };
 
 use crate::Mutation;
@@ -61,25 +61,14 @@ pub const BEGINNING: i64 = 1_700_000_000_000;
 /// A start of execution `run` of `Machine`.
 pub fn start_of(input: Payload, machine_type: StateMachineType) -> Start {
     Start {
-        execution_arn: "arn:aws:states:us-east-1:000000000000:execution:Machine:run".into(),
-        name: "run".into(),
-        state_machine_arn: "arn:aws:states:us-east-1:000000000000:stateMachine:Machine".into(),
-        state_machine_name: "Machine".into(),
-        version_arn: None,
-        alias_arn: None,
-        role_arn: "arn:aws:iam::000000000000:role/role".into(),
-        definition: DefinitionHash([7; 32]),
-        revision_id: None,
-        workflow: "".into(),
-        input,
         machine_type,
-        trace_header: None,
-        map_run: None,
-        region: "us-east-1".into(),
-        account: "000000000000".into(),
-        test_case: None,
-        synchronous: false,
-        limits: Limits::default(),
+        role_arn: "arn:aws:iam::000000000000:role/role".into(),
+        ..Start::of(
+            "arn:aws:states:us-east-1:000000000000:stateMachine:Machine",
+            "run",
+            DefinitionHash([7; 32]),
+            input,
+        )
     }
 }
 

@@ -338,7 +338,7 @@ mod tests {
     use asl::CompileOptions;
 
     use super::*;
-    use crate::start::{DefinitionHash, Limits};
+    use crate::start::DefinitionHash;
     use asl::program::StateMachineType;
 
     fn program(state: &str) -> Program {
@@ -347,25 +347,13 @@ mod tests {
 
     fn given(program: &Program, input: Value, retry_count: u32) -> TrialStart {
         let start = Start {
-            execution_arn: "arn:aws:states:eu-west-1:000000000000:express:m:e".into(),
-            name: "e".into(),
-            state_machine_arn: "arn:aws:states:eu-west-1:000000000000:stateMachine:m".into(),
-            state_machine_name: "m".into(),
-            version_arn: None,
-            alias_arn: None,
-            role_arn: "".into(),
-            definition: DefinitionHash([0; 32]),
-            revision_id: None,
-            workflow: "".into(),
-            input: Payload::from_value(input),
             machine_type: StateMachineType::Express,
-            trace_header: None,
-            map_run: None,
-            region: "eu-west-1".into(),
-            account: "000000000000".into(),
-            test_case: None,
-            synchronous: false,
-            limits: Limits::default(),
+            ..Start::of(
+                "arn:aws:states:eu-west-1:000000000000:stateMachine:m",
+                "e",
+                DefinitionHash([0; 32]),
+                Payload::from_value(input),
+            )
         };
         TrialStart {
             start: Arc::new(start),

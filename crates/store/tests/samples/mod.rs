@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use engine::{
-    DefinitionHash, Event, EventKind, Failure, FrameId, Limits, MapRunLink, Payload, Start, StateMachineType,
-    StateType, TaskId, Timestamp,
+    DefinitionHash, Event, EventKind, Failure, FrameId, MapRunLink, Payload, Start, StateType, TaskId,
+    Timestamp,
 };
 use store::{Batch, ExecutionKey, Scope, Standing, Store, TurnRecord};
 
@@ -43,25 +43,8 @@ pub fn payload_of(bytes: usize, seed: u64) -> Payload {
 /// What an execution is started with.
 pub fn start(region: &str, machine: &str, name: &str) -> Start {
     Start {
-        execution_arn: execution_arn(region, machine, name).into(),
-        name: name.into(),
-        state_machine_arn: machine_arn(region, machine).into(),
-        state_machine_name: machine.into(),
-        version_arn: None,
-        alias_arn: None,
         role_arn: "arn:aws:iam::000000000000:role/order".into(),
-        definition: DefinitionHash([7; 32]),
-        revision_id: None,
-        workflow: "".into(),
-        input: json(r#"{"order":1}"#),
-        machine_type: StateMachineType::Standard,
-        trace_header: None,
-        map_run: None,
-        region: region.into(),
-        account: "000000000000".into(),
-        test_case: None,
-        synchronous: false,
-        limits: Limits::default(),
+        ..Start::of(&machine_arn(region, machine), name, DefinitionHash([7; 32]), json(r#"{"order":1}"#))
     }
 }
 

@@ -202,24 +202,8 @@ impl Simulator {
         let machine = &self.machines[n];
         Start {
             execution_arn: Arc::clone(&self.witness.arns[n]),
-            name: format!("e{n}").into(),
-            state_machine_arn: MACHINE_ARN.into(),
-            state_machine_name: "m".into(),
-            version_arn: None,
-            alias_arn: None,
-            role_arn: "arn:aws:iam::000000000000:role/r".into(),
-            definition: self.newest_definition(),
-            revision_id: None,
-            workflow: "".into(),
-            input: machine.input(),
-            machine_type: StateMachineType::Standard,
-            trace_header: None,
-            map_run: None,
-            region: "us-east-1".into(),
-            account: "000000000000".into(),
-            test_case: None,
-            synchronous: false,
             limits: Limits { events_max: machine.events_max, ..Limits::default() },
+            ..Start::of(MACHINE_ARN, &format!("e{n}"), self.newest_definition(), machine.input())
         }
     }
 }

@@ -13,7 +13,7 @@ use std::time::Duration;
 use asl::payload::Payload;
 use asl::program::{Pattern, Program, ResourceKind, State, StateKind};
 use engine::trial::{Trial, TrialStart, Tried};
-use engine::{Failure, Limits, ScheduleTask, Start, StateMachineType, Timestamp};
+use engine::{Failure, ScheduleTask, Start, StateMachineType, Timestamp};
 use runtime::{Secrets, TaskCall, TaskReport, TaskTrace, hash};
 use serde_json::Value;
 
@@ -168,24 +168,14 @@ fn pretended(api: &Api, caller: &Caller, request: &Request) -> Arc<Start> {
     let (region, account) = (&caller.scope.region, &caller.scope.account);
     Arc::new(Start {
         execution_arn: format!("arn:aws:states:{region}:{account}:express:{machine}:{name}").into(),
-        name: name.into(),
-        state_machine_arn: format!("arn:aws:states:{region}:{account}:stateMachine:{machine}").into(),
-        state_machine_name: machine.into(),
-        version_arn: None,
-        alias_arn: None,
         role_arn: request.role_arn.clone().unwrap_or_default(),
-        definition: hash(&request.definition),
-        revision_id: None,
-        workflow: Arc::default(),
-        input: request.input.clone(),
         machine_type: StateMachineType::Express,
-        trace_header: None,
-        map_run: None,
-        region: region.as_ref().into(),
-        account: account.as_ref().into(),
-        test_case: None,
-        synchronous: false,
-        limits: Limits::default(),
+        ..Start::of(
+            &format!("arn:aws:states:{region}:{account}:stateMachine:{machine}"),
+            &name,
+            hash(&request.definition),
+            request.input.clone(),
+        )
     })
 }
 

@@ -15,25 +15,13 @@ struct Story {
 impl Story {
     fn begin(header: Option<&str>) -> Story {
         let start = Arc::new(Start {
-            execution_arn: "arn:aws:states:us-east-1:000000000000:execution:m:e".into(),
-            name: "e".into(),
-            state_machine_arn: "arn:aws:states:us-east-1:000000000000:stateMachine:m".into(),
-            state_machine_name: "m".into(),
-            version_arn: None,
-            alias_arn: None,
-            role_arn: "r".into(),
-            definition: runtime::hash(""),
-            revision_id: None,
-            workflow: "".into(),
-            input: payload("{}"),
-            machine_type: engine::StateMachineType::Standard,
-            synchronous: false,
-            test_case: None,
             trace_header: header.map(Arc::from),
-            map_run: None,
-            region: "us-east-1".into(),
-            account: "000000000000".into(),
-            limits: engine::Limits::default(),
+            ..Start::of(
+                "arn:aws:states:us-east-1:000000000000:stateMachine:m",
+                "e",
+                runtime::hash(""),
+                payload("{}"),
+            )
         });
         let mut story = Story { start: Arc::clone(&start), events: Vec::new() };
         story.then(0, EventKind::ExecutionStarted { start, deadline: None, first: "/Only".into() });
