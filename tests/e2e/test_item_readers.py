@@ -27,17 +27,18 @@ def test_rows_of_parquet_files_are_items(world):
     flat, nested = (json.loads((DATA / f"{name}.json").read_text()) for name in ("flat", "nested"))
     parquet = {"InputType": "PARQUET"}
     cases = [
-        ("getObject", {"Bucket": "rows", "Key": "in/flat-snappy.parquet"}, parquet, flat, "S3://rows/in/flat-snappy.parquet"),
+        ("getObject", {"Bucket": "rows", "Key": "in/flat-snappy.parquet"}, parquet, flat,
+         ["S3://rows/in/flat-snappy.parquet"] * len(flat)),
         ("getObject", {"Bucket": "rows", "Key": "q-manifest.csv"}, parquet | {"ManifestType": "ATHENA_DATA"}, nested,
-         "S3://rows/q-manifest.csv"),
+         ["S3://rows/in/nested-v2.parquet"] * len(nested)),
         ("listObjectsV2", {"Bucket": "rows", "Prefix": "in/"}, parquet | {"Transformation": "LOAD_AND_FLATTEN"}, flat + nested,
-         "S3://rows"),
+         ["S3://rows/in/flat-snappy.parquet"] * len(flat) + ["S3://rows/in/nested-v2.parquet"] * len(nested)),
     ]
-    for number, (action, arguments, config, rows, source) in enumerate(cases):
+    for number, (action, arguments, config, rows, sources) in enumerate(cases):
         arn = client.create_state_machine(
             name=f"read-{number}", definition=machine(action, arguments, config), roleArn=ROLE)["stateMachineArn"]
         execution = client.start_execution(stateMachineArn=arn)["executionArn"]
         server.ended(execution)
         told = client.describe_execution(executionArn=execution)
         assert told["status"] == "SUCCEEDED", told
-        assert json.loads(told["output"]) == [{"row": row, "from": source} for row in rows]
+        assert json.loads(told["output"]) == [{"row": row, "from": source} for row, source in zip(rows, sources, strict=True)]

@@ -47,7 +47,7 @@ impl<'a> Turn<'a> {
         let (mut frame, mut failure, mut also, mut origin) = (frame, failure, also, origin);
         let mut prev = self.frame(frame).last;
         while self.execution.finished.is_none() {
-            if failure.error() == RUNTIME {
+            if failure.error() == RUNTIME && origin == Origin::Itself {
                 return self.emit_after(FrameId::ROOT, prev, EventKind::ExecutionFailed { failure });
             }
             let site = self.site(frame);
@@ -201,6 +201,10 @@ fn handlers<'a>(site: Site<'a>) -> (&'a [Retrier], &'a [Catcher]) {
 /// Whether `ErrorEquals` names an error. `by_task`: `States.TaskFailed` may stand for it.
 fn matches(error_equals: &[Arc<str>], failure: &Failure, also: Option<&str>, by_task: bool) -> bool {
     let error = failure.error();
+    // Of a Map Run that ends by it the Map tells still.
+    if error == RUNTIME {
+        return false;
+    }
     error_equals.iter().any(|name| match &**name {
         "States.ALL" => true,
         "States.TaskFailed" if by_task => error != "States.Timeout",
