@@ -34,16 +34,25 @@ impl Fault {
 
     /// The failure in AWS's words.
     pub fn into_failure(self, state: &State, visit: &Visit) -> Failure {
-        let (error, text) = match self {
-            Fault::Bare(failure) => return failure,
-            Fault::Runtime(text) => ("States.Runtime", text),
-            Fault::Query { text, .. } => ("States.QueryEvaluationError", text),
-            Fault::Named(error, text) => (error, text),
-        };
-        let cause = format!(
-            "An error occurred while executing the state '{}' (entered at the event id #{}). {text}",
-            state.name, visit.entered_id
-        );
-        Failure::new(error, cause)
+        self.worded(|text| {
+            format!(
+                "An error occurred while executing the state '{}' (entered at the event id #{}). {text}",
+                state.name, visit.entered_id
+            )
+        })
+    }
+
+    /// The failure as TestState tells it, which has no event to name.
+    pub fn into_bare_failure(self) -> Failure {
+        self.worded(|text| text)
+    }
+
+    fn worded(self, cause: impl FnOnce(String) -> String) -> Failure {
+        match self {
+            Fault::Bare(failure) => failure,
+            Fault::Runtime(text) => Failure::new("States.Runtime", cause(text)),
+            Fault::Query { text, .. } => Failure::new("States.QueryEvaluationError", cause(text)),
+            Fault::Named(error, text) => Failure::new(error, cause(text)),
+        }
     }
 }

@@ -216,7 +216,10 @@ impl<'a> Turn<'a> {
             Fault::Query { location, .. } => Some(location.as_deref().map(Arc::from)),
             Fault::Runtime(_) | Fault::Named(..) | Fault::Bare(_) => None,
         };
-        let failure = fault.into_failure(site.state, self.visit(site.frame));
+        let failure = match self.trial {
+            Some(_) => fault.into_bare_failure(),
+            None => fault.into_failure(site.state, self.visit(site.frame)),
+        };
         if let Some(location) = location {
             let name = Arc::clone(&site.state.name);
             let kind = EventKind::EvaluationFailed { name, failure: failure.clone(), location };

@@ -94,6 +94,18 @@ impl Node {
         self.kind == Kind::Null
     }
 
+    /// Whether no object in it has a key twice.
+    pub fn has_no_duplicates(&self) -> bool {
+        match &self.kind {
+            Kind::Array(elements) => elements.iter().all(Node::has_no_duplicates),
+            Kind::Object(object) => {
+                object.duplicates().next().is_none()
+                    && object.members.iter().all(|member| member.value.has_no_duplicates())
+            }
+            Kind::Null | Kind::Bool(_) | Kind::Number(_) | Kind::String(_) => true,
+        }
+    }
+
     /// The same value without places.
     pub fn to_value(&self) -> Value {
         match &self.kind {

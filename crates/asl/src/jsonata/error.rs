@@ -36,13 +36,17 @@ pub enum EvaluationError {
     #[error("returned an unsupported result type.")]
     UnsupportedResult,
     /// It took too many steps or too long.
-    #[error("threw an error during evaluation. Expression evaluation timeout")]
+    #[error("threw an error during evaluation: Expression evaluation timeout: Check for infinite loop")]
     Timeout,
     /// It built too much.
-    #[error("threw an error during evaluation. Expression evaluation memory limit exceeded")]
+    #[error(
+        "threw an error during evaluation: Expression evaluation memory limit exceeded: Check for excessive memory usage"
+    )]
     MemoryLimit,
     /// It nested too deeply.
-    #[error("threw an error during evaluation. Stack overflow error")]
+    #[error(
+        "threw an error during evaluation: Stack overflow error: Check for non-terminating recursive function. Consider rewriting as tail-recursive."
+    )]
     StackOverflow,
 }
 
@@ -56,7 +60,7 @@ impl EvaluationError {
             "D1012" | "U1003" | "U1006" => EvaluationError::Timeout,
             "U1001" if nested_too_deeply(error) => EvaluationError::StackOverflow,
             "U1001" => EvaluationError::MemoryLimit,
-            code => EvaluationError::Threw { code: code.to_owned(), message: error.message() },
+            code => EvaluationError::Threw { code: code.to_owned(), message: message(error) },
         }
     }
 
@@ -68,6 +72,43 @@ impl EvaluationError {
         }
     }
 }
+
+/// What the engine's messages may show of the values at fault.
+const SHOWN: [&str; 5] = ["value", "value2", "index", "token", "exp"];
+
+/// The message, with numbers as JavaScript writes them: the engine shows 99 as 99.0.
+fn message(error: &jlens_core::Error) -> String {
+    let mut error = error.clone();
+    for name in SHOWN {
+        if let Some(shown) = error.detail(name).cloned() {
+            error = error.with(name, with_whole_numbers(shown));
+        }
+    }
+    error.message()
+}
+
+/// A value whose numbers without a fraction are integers, as far as AWS's 64 bits hold them.
+pub(super) fn with_whole_numbers(mut value: Value) -> Value {
+    match &mut value {
+        Value::Number(number) => {
+            let float = number.as_f64().filter(|float| number.is_f64() && float.fract() == 0.0);
+            if let Some(float) = float.filter(|float| float.abs() < INTEGERS_BELOW) {
+                return (float as i64).into();
+            }
+        }
+        Value::Array(items) => {
+            items.iter_mut().for_each(|item| *item = with_whole_numbers(item.take()));
+        }
+        Value::Object(members) => {
+            members.values_mut().for_each(|member| *member = with_whole_numbers(member.take()));
+        }
+        Value::Null | Value::Bool(_) | Value::String(_) => {}
+    }
+    value
+}
+
+/// 2^63: from there on AWS writes a whole number with an exponent.
+const INTEGERS_BELOW: f64 = 9_223_372_036_854_775_808.0;
 
 fn nested_too_deeply(error: &jlens_core::Error) -> bool {
     error

@@ -10,10 +10,14 @@ use jlens_core::{Bindings, Options};
 use serde_json::{Map, Value};
 
 use super::documents::{Documents, Reading, Results, Root, STATES_MEMBERS};
+use super::error::with_whole_numbers;
 use super::meter::{Meter, OverLimit};
-use super::{Compiled, EvaluationError, Expression, JsonataScope, Limits, functions};
+use super::{Compiled, EvaluationError, Expression, JsonataScope, Limits, functions, non_finite};
 use crate::entropy::Entropy;
 use crate::payload::{Document, Payload};
+
+/// How much deeper an expression is for the question whether it gives a function.
+const AROUND_IT: usize = 4;
 
 impl Expression {
     /// The value, if the expression only names it and it is a payload of its own, which is shared. Members of `$states` keep
@@ -41,14 +45,24 @@ impl Expression {
         let draws_chance = functions::CHANCE.iter().any(|name| compiled.analysis.names.contains(*name));
         let seed = if draws_chance { entropy.next_u64() } else { 0 };
         let options = options(scope, limits, seed);
-        let result = match compiled.reading(scope) {
-            Some(reading) => compiled.read(reading, scope, &options, limits, seed)?,
+        let outcome = match compiled.reading(scope) {
+            Some(reading) => compiled.read(reading, scope, &options, limits, seed),
             None => {
                 let bindings = compiled.bindings(scope, limits);
-                compiled.run(&compiled.engine, None, &bindings, &options, limits, seed)?
+                let outcome = compiled.run(&compiled.engine, None, &bindings, &options, limits, seed);
+                outcome.map(|value| value.map(with_whole_numbers))
             }
         };
-        match result {
+        let again = |engine: &jlens_core::Expression| {
+            compiled
+                .run(engine, None, &compiled.bindings(scope, limits), &options, limits, seed)
+                .ok()
+                .flatten()
+        };
+        if let Some(name) = non_finite::name(&compiled.engine, &outcome, again) {
+            return Ok(Some(Cow::Owned(Value::from(name))));
+        }
+        match outcome? {
             Some(value) => Ok(Some(Cow::Owned(value))),
             None if compiled.gives_function(scope, &options, limits, seed) => {
                 Err(EvaluationError::UnsupportedResult)
@@ -118,8 +132,10 @@ impl Compiled {
         let bindings = self.functions(scope, limits);
         let documents = Documents::new(self, scope);
         let root = Root(Rc::clone(&documents));
+        // The block around the expression is no depth of its own.
+        let options = options.clone().max_depth(limits.depth_max + 1);
         self.guarded(seed, reading.offset, || {
-            reading.engine.evaluate_source_to(&root, &bindings, options, |output| {
+            reading.engine.evaluate_source_to(&root, &bindings, &options, |output| {
                 output.write(&mut Results::new(&documents, limits))
             })
         })
@@ -211,7 +227,8 @@ impl Compiled {
         let Ok(engine) = jlens_core::Expression::compile(&text) else {
             return false;
         };
-        let outcome = self.run(&engine, None, &self.bindings(scope, limits), options, limits, seed);
+        let options = options.clone().max_depth(limits.depth_max + AROUND_IT);
+        let outcome = self.run(&engine, None, &self.bindings(scope, limits), &options, limits, seed);
         matches!(outcome, Ok(Some(Value::Bool(true))))
     }
 }

@@ -6,18 +6,19 @@
 use std::cell::RefCell;
 use std::sync::LazyLock;
 
-use jlens_core::{Bindings, Error, HostFunction};
+use jlens_core::{Bindings, Error, HostCall, HostFunction};
 use serde_json::Value;
 
+use super::error::with_whole_numbers;
 use crate::entropy::{Entropy, JavaRandom, SeededEntropy, uuid_v4};
 use crate::intrinsic::{distinct, hash_hex};
-use crate::json_syntax;
+use crate::json;
 
 /// The functions that draw chance.
 pub(super) const CHANCE: [&str; 3] = ["random", "shuffle", "uuid"];
 
-/// The most items `$range` gives.
-const RANGE_ITEMS_MAX: f64 = 1_000_000.0;
+/// The most items `$range` gives on AWS before the evaluation exceeds its memory.
+const RANGE_ITEMS_MAX: f64 = 360_145.0;
 
 thread_local! {
     static GENERATOR: RefCell<SeededEntropy> = RefCell::new(SeededEntropy::new(0));
@@ -30,21 +31,26 @@ pub(super) fn seed(seed: u64) {
 
 static BINDINGS: LazyLock<Bindings> = LazyLock::new(|| {
     type Body = fn(&[Option<Value>]) -> jlens_core::Result<Option<Value>>;
-    let functions: [(&str, &str, Body); 7] = [
-        ("partition", "<an:a>", partition),
-        ("range", "<nnn:a>", range),
-        ("hash", "<ss:s>", hash),
-        ("random", "<n?:n>", random),
-        ("uuid", "<:s>", uuid),
-        ("parse", "<s:x>", parse),
-        ("distinct", "<x:x>", distinct_items),
+    // AWS's functions check what they are given themselves: what is left out makes most of them undefined.
+    let functions: [(&str, usize, Body); 6] = [
+        ("partition", 2, partition),
+        ("range", 3, range),
+        ("hash", 2, hash),
+        ("random", 1, random),
+        ("uuid", 0, uuid),
+        ("parse", 1, parse),
     ];
     let mut bindings = Bindings::new();
-    for (name, signature, body) in functions {
-        // A signature that does not parse would be found by the first test.
-        if let Ok(function) = HostFunction::with_signature(signature, move |args, _| body(args)) {
-            bindings = bindings.function(name, function.without_input());
-        }
+    for (name, arity, body) in functions {
+        let checked = move |args: &[Option<Value>], _: &HostCall<'_>| match args.get(arity) {
+            Some(_) => Err(mismatch(arity)),
+            None => body(args),
+        };
+        bindings = bindings.function(name, HostFunction::new(arity, checked).without_input());
+    }
+    // A signature that does not parse would be found by the first test.
+    if let Ok(function) = HostFunction::with_signature("<x:x>", |args, _| distinct_items(args)) {
+        bindings = bindings.function("distinct", function.without_input());
     }
     bindings
 });
@@ -60,7 +66,7 @@ pub(super) fn bindings(names_eval: bool) -> &'static Bindings {
 /// The functions for an expression that passes `$replace` about as a value. The built-in checks the size
 /// of its result only after building it, and calls through a variable cannot be foreseen.
 pub(super) fn bindings_with_replace(bindings: Bindings, string_bytes_max: usize) -> Bindings {
-    let body = move |args: &[Option<Value>], _: &jlens_core::HostCall<'_>| replace(args, string_bytes_max);
+    let body = move |args: &[Option<Value>], _: &HostCall<'_>| replace(args, string_bytes_max);
     match HostFunction::with_signature("<s-(sf)(sf)n?:s>", body) {
         Ok(function) => bindings.function("replace", function.without_input()),
         Err(_) => bindings,
@@ -110,56 +116,88 @@ fn number(args: &[Option<Value>], index: usize) -> Option<f64> {
 
 /// A whole number as JSON, without a fraction where it has none.
 pub(super) fn json_number(number: f64) -> Value {
-    if number.fract() == 0.0 && number.abs() < 9_007_199_254_740_992.0 {
-        (number as i64).into()
-    } else {
-        number.into()
+    with_whole_numbers(number.into())
+}
+
+/// JSONata's error for an argument of the wrong type, counted here from 0. The engine adds the function's name.
+fn mismatch(index: usize) -> Error {
+    Error::new("T0410").with("index", index + 1)
+}
+
+fn given(args: &[Option<Value>], index: usize) -> Option<&Value> {
+    args.get(index)?.as_ref()
+}
+
+/// A number without its fraction, as AWS takes it: -1.7 is -1. None if there is no such argument.
+fn whole(args: &[Option<Value>], index: usize) -> jlens_core::Result<Option<f64>> {
+    match given(args, index) {
+        None => Ok(None),
+        Some(value) => value.as_f64().map(|number| Some(number.trunc())).ok_or_else(|| mismatch(index)),
+    }
+}
+
+fn text(args: &[Option<Value>], index: usize) -> jlens_core::Result<Option<&str>> {
+    match given(args, index) {
+        None => Ok(None),
+        Some(value) => value.as_str().map(Some).ok_or_else(|| mismatch(index)),
     }
 }
 
 fn partition(args: &[Option<Value>]) -> jlens_core::Result<Option<Value>> {
-    let (Some(Some(Value::Array(items))), Some(size)) = (args.first(), number(args, 1)) else {
-        return Ok(None);
+    let items = match given(args, 0) {
+        None => return Ok(None),
+        Some(Value::Array(items)) => items,
+        // The words of AWS: it does not say of what the array must be.
+        Some(_) => return Err(Error::new("T0412").with("index", 1)),
     };
-    if size < 1.0 {
-        return Err(failure("The second argument of $partition must be a positive integer"));
+    if items.is_empty() {
+        return Ok(None);
     }
-    let size = size.floor() as usize;
-    Ok(Some(items.chunks(size).map(|chunk| Value::Array(chunk.to_vec())).collect()))
+    match whole(args, 1)? {
+        None => Ok(Some(Value::Array(vec![Value::Array(items.clone())]))),
+        Some(size) if size < 0.0 => Err(failure("Second argument must be zero or greater")),
+        Some(0.0) => Ok(None),
+        Some(size) => {
+            let chunks = items.chunks(size as usize);
+            Ok(Some(chunks.map(|chunk| Value::Array(chunk.to_vec())).collect()))
+        }
+    }
 }
 
 fn range(args: &[Option<Value>]) -> jlens_core::Result<Option<Value>> {
-    let (Some(first), Some(last), Some(step)) = (number(args, 0), number(args, 1), number(args, 2)) else {
+    let first = whole(args, 0)?.ok_or_else(|| mismatch(0))?;
+    let last = whole(args, 1)?.ok_or_else(|| mismatch(1))?;
+    let Some(step) = whole(args, 2)?.filter(|step| *step != 0.0) else {
         return Ok(None);
     };
-    let (first, last, step) = (first.floor(), last.floor(), step.floor());
-    if step == 0.0 {
-        return Err(failure("The third argument of $range must not be zero"));
-    }
     let steps = ((last - first) / step).floor();
     if steps >= RANGE_ITEMS_MAX {
         return Err(Error::new("U1001").with("message", "The range has too many items"));
     }
-    if steps < 0.0 {
-        return Ok(Some(Value::Array(Vec::new())));
+    let item = |index: u32| Value::from((first + f64::from(index) * step) as i64);
+    match steps {
+        0.0 => Ok(Some(item(0))),
+        steps if steps > 0.0 => Ok(Some((0..=steps as u32).map(item).collect())),
+        _ => Ok(None),
     }
-    Ok(Some((0..=steps as u32).map(|index| json_number(first + f64::from(index) * step)).collect()))
 }
 
 fn hash(args: &[Option<Value>]) -> jlens_core::Result<Option<Value>> {
-    let (Some(Some(Value::String(data))), Some(Some(Value::String(algorithm)))) = (args.first(), args.get(1))
-    else {
+    let data = text(args, 0)?.ok_or_else(|| mismatch(0))?;
+    let Some(algorithm) = text(args, 1)? else {
         return Ok(None);
     };
     match hash_hex(data, algorithm) {
         Some(digest) => Ok(Some(digest.into())),
-        None => Err(failure(format!("Invalid hashing algorithm: {algorithm}"))),
+        None => Err(failure(format!(
+            "Hash algorithm '{algorithm}' must be one of SHA-1, SHA-384, SHA-256, SHA-512, MD5"
+        ))),
     }
 }
 
 fn random(args: &[Option<Value>]) -> jlens_core::Result<Option<Value>> {
-    let drawn = match number(args, 0) {
-        Some(seed) => JavaRandom::new(seed.floor() as i64).next_f64(),
+    let drawn = match whole(args, 0)? {
+        Some(seed) => JavaRandom::new(seed as i64).next_f64(),
         None => {
             let bits = GENERATOR.with_borrow_mut(Entropy::next_u64);
             (bits >> 11) as f64 / (1u64 << 53) as f64
@@ -173,11 +211,14 @@ fn uuid(_: &[Option<Value>]) -> jlens_core::Result<Option<Value>> {
 }
 
 fn parse(args: &[Option<Value>]) -> jlens_core::Result<Option<Value>> {
-    let Some(Some(Value::String(text))) = args.first() else {
+    let Some(text) = text(args, 0)? else {
         return Ok(None);
     };
-    json_syntax::check(text).map_err(|error| failure(error.full_message()))?;
-    serde_json::from_str(text).map(Some).map_err(|error| failure(error.to_string()))
+    let unique = json::read(text).is_ok_and(|node| node.has_no_duplicates());
+    match unique.then(|| serde_json::from_str(text).ok()).flatten() {
+        Some(value) => Ok(Some(value)),
+        None => Err(failure("Invalid JSON")),
+    }
 }
 
 /// As the built-in, but by hashing: comparing each pair takes minutes for 100,000 items.

@@ -37,7 +37,13 @@ fn by_copies(expression: &Expression, scope: &JsonataScope<'_>) -> Result<Option
     let seed = SeededEntropy::new(3).next_u64();
     let options = evaluate::options(scope, &limits, seed);
     let bindings = compiled.bindings(scope, &limits);
-    match compiled.run(&compiled.engine, None, &bindings, &options, &limits, seed) {
+    let run =
+        |engine: &jlens_core::Expression| compiled.run(engine, None, &bindings, &options, &limits, seed);
+    let outcome = run(&compiled.engine).map(|value| value.map(error::with_whole_numbers));
+    if let Some(name) = non_finite::name(&compiled.engine, &outcome, |part| run(part).ok().flatten()) {
+        return Ok(Some(name.into()));
+    }
+    match outcome {
         Ok(None) if compiled.gives_function(scope, &options, &limits, seed) => {
             Err(EvaluationError::UnsupportedResult.to_string())
         }

@@ -383,6 +383,17 @@ mod tests {
     }
 
     #[test]
+    fn a_fault_names_no_event() {
+        let program =
+            program(r#"{"Type":"Pass","QueryLanguage":"JSONata","Output":"{% $nothing %}","End":true}"#);
+        let begun = Trial::begin(&program, given(&program, json!({}), 0));
+        let (_, tried) = begun.expect("the state is there");
+        let Tried::Failed(failure) = tried else { panic!("it fails: {tried:?}") };
+        let cause = "The JSONata expression '$nothing' specified for the field 'Output' returned nothing (undefined).";
+        assert_eq!(failure, Failure::new("States.QueryEvaluationError", cause.to_owned()));
+    }
+
+    #[test]
     fn a_retrier_backs_off_by_the_attempts_so_far_and_gives_way_to_the_catcher() {
         let program = program(
             r#"{"Type":"Task","Resource":"arn:aws:states:::lambda:invoke","End":true,
