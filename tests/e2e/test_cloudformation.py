@@ -113,8 +113,11 @@ def test_a_failed_creation_is_rolled_back_and_can_only_be_deleted(server, cloud)
     assert [event for event in told if event in order] == order
     message = refused(cloud.update_stack, "ValidationError", StackName="shop", TemplateBody=template())
     assert "is in ROLLBACK_COMPLETE state and can not be updated." in message
-    cloud.delete_stack(StackName="shop")
+    # A call is answered when its work is done, or after ten seconds: a busy machine may still be at it.
+    cloud.delete_stack(StackName=found["StackId"])
+    eventually(lambda: stack(cloud, found["StackId"])["StackStatus"] == "DELETE_COMPLETE")
     cloud.create_stack(StackName="shop", TemplateBody=template())
+    eventually(lambda: stack(cloud, "shop")["StackStatus"] == "CREATE_COMPLETE")
     cloud.update_stack(StackName="shop", TemplateBody=template("5", Bad=BAD))
     eventually(lambda: stack(cloud, "shop")["StackStatus"] == "UPDATE_ROLLBACK_COMPLETE")
     assert len(queues(server)) == 1
@@ -127,6 +130,9 @@ def test_a_failed_creation_is_rolled_back_and_can_only_be_deleted(server, cloud)
 
 def test_templates_that_cannot_be_made_are_refused_before_anything_is_kept(cloud):
     role = {"Type": "AWS::IAM::Role", "Properties": {"RoleName": "r", "AssumeRolePolicyDocument": {"Statement": []}}}
+    arn = "arn:aws:cloudformation:us-east-1:000000000000:stack/shop/1"
+    for call, more in [(cloud.create_stack, {}), (cloud.create_change_set, {"ChangeSetName": "c", "ChangeSetType": "CREATE"})]:
+        assert "at 'stackName' failed" in refused(call, "ValidationError", StackName=arn, TemplateBody=template(), **more)
     for code, text, body in [
         ("ValidationError", "Unrecognized resource types: [AWS::Foo::Bar]", template(X={"Type": "AWS::Foo::Bar"})),
         ("ValidationError", "YAML not well-formed", "Resources: ["),

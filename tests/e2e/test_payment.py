@@ -1,6 +1,7 @@
 """The payment workflow: an event starts it, it calls an API outside, and somebody answers its task token."""
 
 import json
+import re
 import subprocess
 import sys
 import urllib.request
@@ -8,7 +9,7 @@ import urllib.request
 import pytest
 
 from deadline import eventually
-from passo import REGION, ROOT, free_port, network
+from passo import REGION, ROOT, network
 
 PAYMENT = ROOT / "examples" / "payment"
 EXPECTED = json.loads((PAYMENT / "inputs" / "expected.json").read_text())
@@ -17,11 +18,9 @@ MACHINE = f"arn:aws:states:{REGION}:000000000000:stateMachine:payment-workflow"
 
 @pytest.fixture
 def provider():
-    """The example's own provider, on a free port."""
-    port = free_port()
-    process = subprocess.Popen([sys.executable, PAYMENT / "provider.py", str(port)], stdout=subprocess.PIPE, text=True)
-    process.stdout.readline()
-    yield f"http://127.0.0.1:{port}"
+    """The example's own provider, on a port that the system gives it."""
+    process = subprocess.Popen([sys.executable, PAYMENT / "provider.py", "0"], stdout=subprocess.PIPE, text=True)
+    yield re.search(r"http://[\d.:]+", process.stdout.readline()).group()
     process.kill()
     process.wait()
 

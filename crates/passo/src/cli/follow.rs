@@ -8,6 +8,8 @@ use super::terminal::{Style, Terminal};
 
 /// Columns for the name of a state.
 const NAME_WIDTH: usize = 26;
+/// Columns for its service; a longer one is cut.
+const SERVICE_WIDTH: usize = 22;
 const SPINNER: [&str; 4] = ["⠋", "⠙", "⠸", "⠴"];
 
 /// A visit of a state that is not over, or a place in the tree.
@@ -229,7 +231,7 @@ impl<'a> Follower<'a> {
         let indent = "  ".repeat(visit.depth);
         let name = format!("{indent}{}", visit.name);
         let mark = self.terminal.paint(style, mark);
-        let service = self.terminal.paint(Style::Dim, &format!("{service:<22}"));
+        let service = self.terminal.paint(Style::Dim, &fitted(service));
         self.terminal.line(format!("  {mark} {name:<NAME_WIDTH$} {service} {text}").trim_end());
     }
 
@@ -254,6 +256,18 @@ impl<'a> Follower<'a> {
     }
 }
 
+/// A service as wide as its column. What waits for a task token says so in fewer letters: `sqs:sendMessage +token`.
+fn fitted(service: &str) -> String {
+    let service = match service.strip_suffix(".waitForTaskToken") {
+        Some(service) => format!("{service} +token"),
+        None => service.to_owned(),
+    };
+    if service.chars().count() <= SERVICE_WIDTH {
+        return format!("{service:<SERVICE_WIDTH$}");
+    }
+    service.chars().take(SERVICE_WIDTH - 1).chain(['…']).collect()
+}
+
 /// A state by name, wherever it is nested.
 pub fn find_state<'d>(definition: &'d Value, name: &str) -> Option<&'d Value> {
     let states = definition["States"].as_object()?;
@@ -266,4 +280,21 @@ pub fn find_state<'d>(definition: &'d Value, name: &str) -> Option<&'d Value> {
             .chain([&state["ItemProcessor"], &state["Iterator"]])
             .find_map(|nested| find_state(nested, name))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::fitted;
+
+    #[test]
+    fn every_service_takes_the_same_columns() {
+        for (service, shown) in [
+            ("choice", "choice                "),
+            ("sqs:sendMessage.waitForTaskToken", "sqs:sendMessage +token"),
+            ("dynamodb:batchGetItemsAndMore", "dynamodb:batchGetItem…"),
+        ] {
+            assert_eq!(fitted(service), shown);
+            assert_eq!(fitted(service).chars().count(), 22);
+        }
+    }
 }

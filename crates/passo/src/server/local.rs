@@ -100,6 +100,12 @@ impl About {
     }
 }
 
+/// Whether somebody sent the request on for another one, who may be anywhere: a proxy on this machine is not its client.
+pub(super) fn is_forwarded(headers: &http::HeaderMap) -> bool {
+    let names = ["forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via"];
+    names.iter().any(|name| headers.contains_key(*name))
+}
+
 fn json(status: u16, body: Bytes) -> http::Response<Bytes> {
     let mut response = http::Response::new(body);
     *response.status_mut() = http::StatusCode::from_u16(status).unwrap_or_default();
@@ -120,5 +126,21 @@ async fn python(services: &Services) -> String {
             None => format!("{} ({})", interpreter.version, interpreter.path.display()),
         },
         Err(reason) => reason,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_proxy_of_this_machine_sends_on_is_not_from_here() {
+        let of = |name: &'static str| {
+            let mut headers = http::HeaderMap::new();
+            headers.insert(name, http::HeaderValue::from_static("203.0.113.7"));
+            is_forwarded(&headers)
+        };
+        assert!(["forwarded", "x-forwarded-for", "x-real-ip"].into_iter().all(of));
+        assert!(!of("x-amz-date"));
     }
 }

@@ -247,7 +247,7 @@ fn listen(
 impl Front {
     async fn handle(&self, mut request: http::Request<Bytes>, peer: SocketAddr) -> http::Response<Bytes> {
         request.extensions_mut().insert(peer.ip());
-        let is_here = tls::is_here(peer.ip(), self.address);
+        let is_here = tls::is_here(peer.ip(), self.address) && !local::is_forwarded(request.headers());
         // A web page was let in by a bucket of S3, and gets no further.
         if request.extensions().get::<FromPage>().is_some() {
             return self.services.handle(request).await;

@@ -7,6 +7,7 @@ use crate::wire::credential_scope::CredentialScope;
 use crate::wire::{Access, CallContext, ServiceError, ServiceRequest, ServiceResponse};
 use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value, json};
+use std::sync::Arc;
 
 /// Says, of a call from inside the process, that its caller wants to be nobody.
 const ANONYMOUS: &str = "x-passo-anonymous";
@@ -21,7 +22,7 @@ struct Address {
 
 /// A method of a deployed API.
 pub(super) struct Target {
-    pub api: Api,
+    pub api: Arc<Api>,
     pub stage: Value,
     pub resource: Value,
     pub method: Value,
@@ -53,7 +54,8 @@ impl ApiGateway {
     fn target(&self, request: &ServiceRequest) -> Result<Option<Target>, Box<ServiceResponse>> {
         let forbidden = || Box::new(refused(403, "ForbiddenException", "Forbidden"));
         let address = address(request).ok_or_else(forbidden)?;
-        let found = self.database.read(|connection| Api::find(connection, &address.api));
+        let read = || self.database.read(|connection| Api::find(connection, &address.api));
+        let found = self.deployed.find(&address.api, read);
         let api = found.ok().flatten().ok_or_else(forbidden)?;
         let stage = api.document["stages"].get(&address.stage).cloned().ok_or_else(forbidden)?;
         let deployment = stage["deploymentId"].as_str().unwrap_or_default();
@@ -61,7 +63,7 @@ impl ApiGateway {
         let Some((resource, variables)) = matching::find(resources, &address.path) else { return Ok(None) };
         let methods = &resource["resourceMethods"];
         let method = methods.get(request.method.as_str()).or(methods.get("ANY")).cloned();
-        let (resource, path) = (resource.clone(), address.path);
+        let (resource, path, api) = (resource.clone(), address.path, Arc::clone(&api));
         Ok(method.map(|method| Target { api, stage, resource, method, path, variables }))
     }
 
@@ -104,7 +106,7 @@ impl ApiGateway {
 impl Target {
     /// What permissions are written for.
     pub fn arn(&self, method: &str) -> String {
-        let Api { account, region, id, .. } = &self.api;
+        let Api { account, region, id, .. } = &*self.api;
         let stage = self.stage["stageName"].as_str().unwrap_or_default();
         format!("arn:aws:execute-api:{region}:{account}:{id}/{stage}/{method}{}", self.path)
     }

@@ -9,6 +9,9 @@ use rusqlite::{Connection, OptionalExtension};
 use serde_json::{Value, json};
 
 const RESOURCES_MAX: usize = 300;
+/// Each deployment is a copy of the resources.
+const DEPLOYMENTS_MAX: usize = 200;
+const STAGES_MAX: usize = 10;
 const METHODS: [&str; 8] = ["ANY", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"];
 
 /// One call: what, on what, with what.
@@ -26,6 +29,21 @@ type Answer = Result<(u16, Value), ServiceError>;
 
 fn bad(message: impl Into<String>) -> ServiceError {
     ServiceError::client("BadRequestException", message)
+}
+
+fn full(what: &str) -> ServiceError {
+    let message = format!("Maximum number of {what} for this API has been reached");
+    ServiceError::new(429, "LimitExceededException", message)
+}
+
+/// A stage takes the place of one of the same name.
+fn insert_stage(api: &mut Api, name: &str, stage: Value) -> Result<(), ServiceError> {
+    let stages = Api::parts(&mut api.document, "stages")?;
+    if stages.len() >= STAGES_MAX && !stages.contains_key(name) {
+        return Err(full("stages"));
+    }
+    stages.insert(name.to_owned(), stage);
+    Ok(())
 }
 
 impl ApiGateway {
@@ -47,7 +65,10 @@ impl ApiGateway {
         let (status, answer) = if call.method == Method::GET {
             self.database.read(|connection| call.answer(connection))?
         } else {
-            self.database.write(move |connection| call.answer(connection)).await?
+            let answer = self.database.write(move |connection| call.answer(connection)).await;
+            // Also after an error: nobody knows what it left.
+            self.deployed.changed();
+            answer?
         };
         let response =
             if answer.is_null() { ServiceResponse::empty() } else { ServiceResponse::json(answer) };
@@ -166,11 +187,7 @@ impl Request {
             return Err(ServiceError::new(409, "ConflictException", message));
         }
         if resources.len() >= RESOURCES_MAX {
-            return Err(ServiceError::new(
-                429,
-                "LimitExceededException",
-                "Maximum number of resources for this API has been reached",
-            ));
+            return Err(full("resources"));
         }
         let id = new_id(6);
         let resource = json!({ "id": id, "parentId": parent, "pathPart": part, "path": path });
@@ -358,6 +375,9 @@ impl Request {
         if all.iter().any(|method| method["methodIntegration"].is_null()) {
             return Err(bad("No integration defined for method"));
         }
+        if Api::parts(&mut api.document, "deployments")?.len() >= DEPLOYMENTS_MAX {
+            return Err(full("deployments"));
+        }
         let id = new_id(6);
         let deployment = json!({ "id": id, "createdDate": self.now_ms / 1000, "description": self.input["description"],
             "resources": resources });
@@ -367,7 +387,7 @@ impl Request {
             let mut shown = present.map_or_else(|| self.new_stage(stage), Ok)?;
             shown["deploymentId"] = id.into();
             copy(&mut shown, &self.input, &["variables"]);
-            Api::parts(&mut api.document, "stages")?.insert(stage.to_owned(), shown);
+            insert_stage(api, stage, shown)?;
         }
         Ok(deployment)
     }
@@ -397,7 +417,7 @@ impl Request {
                 }
                 let mut stage = self.new_stage(name)?;
                 stage["deploymentId"] = deployment.into();
-                Api::parts(&mut api.document, "stages")?.insert(name.to_owned(), stage.clone());
+                insert_stage(api, name, stage.clone())?;
                 Ok((201, stage))
             }
             ("GET", [name]) => Ok((200, api.part(&["stages", name], "stage")?.clone())),

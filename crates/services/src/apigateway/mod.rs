@@ -7,6 +7,7 @@
 
 mod calls;
 mod control;
+mod deployed;
 mod documents;
 mod integrations;
 mod mapping;
@@ -17,6 +18,8 @@ mod tests;
 use crate::environment::Environment;
 use crate::storage::{Database, StorageError};
 use crate::wire::{Access, BoxFuture, CallContext, Service, ServiceError, ServiceRequest, ServiceResponse};
+use deployed::Deployed;
+use std::sync::Arc;
 
 const SCHEMA: &str = "
 CREATE TABLE apis(
@@ -32,6 +35,7 @@ CREATE TABLE accounts(
 pub struct ApiGateway {
     environment: Environment,
     database: Database,
+    deployed: Arc<Deployed>,
 }
 
 /// The calls to deployed APIs.
@@ -41,7 +45,7 @@ impl ApiGateway {
     /// Opens `apigateway.db`.
     pub fn open(environment: Environment) -> Result<Self, StorageError> {
         let database = Database::open(&environment.directory(), "apigateway", &[SCHEMA])?;
-        Ok(Self { environment, database })
+        Ok(Self { environment, database, deployed: Arc::default() })
     }
 
     /// What answers the calls to its APIs.

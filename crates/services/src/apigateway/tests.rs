@@ -76,10 +76,41 @@ async fn a_deployment_is_a_copy_and_parts_are_refused_in_the_words_of_aws() {
     assert_eq!(called(&fixture, &host, "/dev/pets/7").await.0, 201);
     let (status, error) = control(&fixture, "POST", &format!("{base}/deployments"), json!({})).await;
     assert_eq!(
-        (status, error["Message"].as_str().unwrap()),
+        (status, error["message"].as_str().unwrap()),
         (400, "The REST API doesn't contain any methods")
     );
+    assert_eq!(error.get("Message"), None);
     assert_eq!(control(&fixture, "GET", "/restapis/nothing", Value::Null).await.0, 404);
     assert_eq!(control(&fixture, "DELETE", &base, Value::Null).await.0, 202);
     assert_eq!(called(&fixture, &host, "/dev/pets/7").await.0, 403);
+}
+
+#[tokio::test]
+async fn a_call_sees_the_deployment_that_was_answered_for_and_deployments_are_bounded() {
+    let fixture = Fixture::open(Enforce::Off);
+    let id = pets(&fixture).await;
+    let base = format!("/restapis/{id}");
+    let host = format!("{id}.execute-api.us-east-1.amazonaws.com");
+    assert_eq!(called(&fixture, &host, "/dev/pets/7").await.0, 201);
+    let (_, all) = control(&fixture, "GET", &format!("{base}/resources?embed=methods"), Value::Null).await;
+    let pet = all["item"].as_array().unwrap().iter().find(|one| one["path"] == "/pets/{id}").unwrap();
+    let method = format!("{base}/resources/{}/methods/GET", pet["id"].as_str().unwrap());
+    for status in [202, 203] {
+        let template = json!({ "statusCode": status }).to_string();
+        let integration = json!({ "type": "MOCK", "requestTemplates": { "application/json": template } });
+        control(&fixture, "PUT", &format!("{method}/integration"), integration).await;
+        let answer = json!({ "selectionPattern": status.to_string() });
+        control(&fixture, "PUT", &format!("{method}/integration/responses/{status}"), answer).await;
+        let stage = json!({ "stageName": "dev" });
+        assert_eq!(control(&fixture, "POST", &format!("{base}/deployments"), stage).await.0, 201);
+        assert_eq!(called(&fixture, &host, "/dev/pets/7").await.0, status);
+    }
+    let mut last = (201, Value::Null);
+    for _ in 0..200 {
+        last = control(&fixture, "POST", &format!("{base}/deployments"), json!({})).await;
+    }
+    assert_eq!(
+        (last.0, &last.1["message"]),
+        (429, &json!("Maximum number of deployments for this API has been reached"))
+    );
 }

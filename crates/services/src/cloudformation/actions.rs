@@ -2,7 +2,7 @@
 
 use super::change_sets::{self, ChangeSet};
 use super::maker::StackPlan;
-use super::orders::{self, Ordered, check_capabilities, is_true, stack_name};
+use super::orders::{self, Ordered, check_capabilities, is_true, new_stack_name, stack_name};
 use super::records::{Record, Task, Work};
 use super::work::{begin, begin_deletion, delete_later, has_state};
 use super::{Call, CloudFormation, invalid};
@@ -65,7 +65,7 @@ impl CloudFormation {
         context: &CallContext,
         form: &Form,
     ) -> Result<ServiceResponse, ServiceError> {
-        let name = stack_name(form)?.to_owned();
+        let name = new_stack_name(form)?.to_owned();
         let token = form.get("ClientRequestToken").filter(|token| !token.is_empty());
         if let Some(present) = self.found(&self.call(context), &name)? {
             return match token {
@@ -162,7 +162,11 @@ impl CloudFormation {
                     "Stack [{stack}] already exists and cannot be created again with the changeSet [{name}]."
                 )));
             }
-            ("CREATE", _) => true,
+            ("CREATE", Some(_)) => true,
+            ("CREATE", None) => {
+                new_stack_name(form)?;
+                true
+            }
             ("UPDATE", None) => return Err(invalid(format!("Stack [{stack}] does not exist"))),
             ("UPDATE", Some(present)) => {
                 check_updatable(present)?;

@@ -21,6 +21,13 @@ pub(super) struct Ordered {
     pub details: Details,
 }
 
+/// The name of a stack that is to be, which cannot be an ARN: nobody would find it by that.
+pub(super) fn new_stack_name(form: &Form) -> Result<&str, ServiceError> {
+    let name = stack_name(form)?;
+    if name.starts_with("arn:") { Err(bad_name(name)) } else { Ok(name) }
+}
+
+/// The name or id of a stack.
 pub(super) fn stack_name(form: &Form) -> Result<&str, ServiceError> {
     let name = form.get("StackName").unwrap_or_default();
     if name.is_empty() {
@@ -34,10 +41,14 @@ pub(super) fn stack_name(form: &Form) -> Result<&str, ServiceError> {
     if name.starts_with("arn:") || is_name && name.len() <= 128 {
         return Ok(name);
     }
-    Err(invalid(format!(
+    Err(bad_name(name))
+}
+
+fn bad_name(name: &str) -> ServiceError {
+    invalid(format!(
         "1 validation error detected: Value '{name}' at 'stackName' failed to satisfy constraint: Member must satisfy \
          regular expression pattern: [a-zA-Z][-a-zA-Z0-9]*"
-    )))
+    ))
 }
 
 /// Reads an order for a stack that is there, or not.

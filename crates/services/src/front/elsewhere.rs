@@ -100,19 +100,21 @@ impl Front {
     ) -> Option<Result<Response<Bytes>, NotSent>> {
         let elsewhere = self.environment.config().elsewhere.get(service)?;
         let request = ServiceRequest::from_http(parts, body.clone()).of_service(service);
-        let permitted = self.may_forward(service, elsewhere.account(), context, &request);
-        let mut plain = match permitted.and_then(|()| plain(service, parts, body)) {
-            Ok(plain) => plain,
-            Err(error) => return Some(Err(NotSent::Refused(error))),
-        };
-        if let Some(id) = context.invocation_id.as_deref().and_then(|id| HeaderValue::from_str(id).ok()) {
-            plain.headers_mut().insert(INVOCATION_ID_HEADER, id);
-        }
         let audit = self.environment.audit().zip(self.services.get(service));
         let begun = audit.and_then(|(audit, embedded)| {
             Some((audit, audit.begin_request(context, embedded.as_ref(), &request)?))
         });
-        let answer = elsewhere.send(&context.region, plain).await.map_err(NotSent::Unreachable);
+        let permitted = self.may_forward(service, elsewhere.account(), context, &request);
+        let answer = match permitted.and_then(|()| plain(service, parts, body)) {
+            Ok(mut plain) => {
+                let id = context.invocation_id.as_deref().and_then(|id| HeaderValue::from_str(id).ok());
+                if let Some(id) = id {
+                    plain.headers_mut().insert(INVOCATION_ID_HEADER, id);
+                }
+                elsewhere.send(&context.region, plain).await.map_err(NotSent::Unreachable)
+            }
+            Err(error) => Err(NotSent::Refused(error)),
+        };
         if let Some((audit, draft)) = begun
             && let Err(error) = audit.end_request(draft, &told(&answer)).await
         {

@@ -71,7 +71,11 @@ impl Envelope {
             Protocol::RestJson => {
                 insert(&mut headers, "x-amzn-errortype", code);
                 let fault = if error.status.is_server_error() { "Service" } else { "User" };
-                json_error(error, "Type", fault, "Message")
+                // Both are read by SDKs; each service has its own.
+                match self.service.as_str() {
+                    "apigateway" => Bytes::from(serde_json::json!({ "message": error.message }).to_string()),
+                    _ => json_error(error, "Type", fault, "Message"),
+                }
             }
             Protocol::AwsQuery => self.query_error(error),
             Protocol::RestXml => self.rest_xml_error(error),

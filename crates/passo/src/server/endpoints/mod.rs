@@ -100,6 +100,19 @@ enum Unresolved {
     Denied(Denied),
 }
 
+fn own_services() -> TransportError {
+    let message = "This server's own services are not called over HTTP by its Tasks; use their integrations";
+    TransportError::Refused(message.into())
+}
+
+/// Only a machine's own addresses can be listened at.
+fn is_of_this_machine(address: IpAddr) -> bool {
+    let address = address.to_canonical();
+    address.is_loopback()
+        || address.is_unspecified()
+        || std::net::UdpSocket::bind(SocketAddr::new(address, 0)).is_ok()
+}
+
 impl Endpoints {
     /// Under these rules.
     pub fn new(rules: Rules, own_port: u16) -> Result<Endpoints, String> {
@@ -137,9 +150,7 @@ impl Endpoints {
             return Err(TransportError::Refused(message.into()));
         }
         if is_plain && uri.port_u16() == Some(self.own_port) {
-            let message =
-                "This server's own services are not called over HTTP by its Tasks; use their integrations";
-            return Err(TransportError::Refused(message.into()));
+            return Err(own_services());
         }
         let host = uri.host().unwrap_or_default();
         let literal = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
@@ -148,9 +159,24 @@ impl Endpoints {
         checked.admit(address).map_err(|denied| TransportError::Refused(denied.to_string()))
     }
 
+    /// Whether a URI leads to this very server. Others may well have the same port, so the host is looked up.
+    async fn is_own(&self, uri: &Uri) -> bool {
+        let port = uri.port_u16().unwrap_or(if uri.scheme_str() == Some("http") { 80 } else { 443 });
+        if port != self.own_port {
+            return false;
+        }
+        let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
+        // A name that is not known leads nowhere; the call will say so.
+        let Ok(mut found) = tokio::net::lookup_host((host, port)).await else { return false };
+        found.any(|address| is_of_this_machine(address.ip()))
+    }
+
     /// Sends a request with an absolute URI and reads the whole answer.
     pub async fn call(&self, request: Request<Bytes>) -> Result<Response<Bytes>, TransportError> {
         self.check(request.uri())?;
+        if self.is_own(request.uri()).await {
+            return Err(own_services());
+        }
         let request = request.map(Full::new);
         let exchange = async {
             let answer = match request.uri().scheme_str() {

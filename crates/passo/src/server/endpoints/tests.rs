@@ -53,6 +53,9 @@ async fn without_tls_this_machine_is_called_only_where_that_is_allowed() {
         assert!(refused(called(deny, 0, &uri).await).contains("http.deny names it"));
     }
     assert!(refused(called(loopback(), 0, "http://10.9.8.7/").await).contains("only HTTPS"));
+    for (port, uri) in [(port, format!("https://localhost:{port}/")), (443, "https://127.0.0.1/".into())] {
+        assert!(refused(called(loopback(), port, &uri).await).contains("own services"), "{uri}");
+    }
 }
 
 #[tokio::test]

@@ -2,7 +2,8 @@
 //!
 //! Invariant: the cursor moves only after the collector took a page's spans, so a collector that is down or a server that
 //! is killed loses none; what is sent again bears the same ids. What an execution was about before a page is read from
-//! its journal. Express executions have no journal: their spans wait in a queue of [`QUEUE_MAX`] and are lost beyond it.
+//! its journal. Express executions have no journal: their spans wait in a queue of [`QUEUE_MAX`] executions and
+//! [`QUEUE_BYTES_MAX`] bytes, are sent many at a time, and are lost beyond it.
 
 mod ids;
 mod send;
@@ -13,6 +14,7 @@ mod tests;
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use engine::EventKind;
@@ -25,8 +27,11 @@ use send::{Collector, Told};
 pub use send::{Telemetry, TelemetryError};
 use spans::Trace;
 
-/// Express executions whose spans wait.
+/// Express executions whose spans wait, and the bytes of these spans.
 const QUEUE_MAX: usize = 1024;
+const QUEUE_BYTES_MAX: usize = 16 << 20;
+/// Express executions that are sent together.
+const SENT_TOGETHER_MAX: usize = 64;
 /// Executions that are held between pages; others are read again from the journal.
 const TRACES_MAX: usize = 4096;
 /// Map Runs whose parents are known.
@@ -37,7 +42,15 @@ pub(super) struct Traces {
     machines: Machines,
     collector: Collector,
     known: Mutex<Known>,
-    express: mpsc::Sender<Vec<Told>>,
+    express: mpsc::Sender<Waiting>,
+    /// Bytes of what waits and of what is being sent.
+    waiting: Arc<AtomicUsize>,
+}
+
+/// Spans of an Express execution.
+struct Waiting {
+    told: Told,
+    bytes: usize,
 }
 
 #[derive(Default)]
@@ -50,17 +63,25 @@ impl Traces {
     /// Starts the sender of Express executions' spans. Needs a tokio runtime.
     pub fn start(telemetry: &Telemetry, machines: &Machines) -> Result<Traces, TelemetryError> {
         let collector = Collector::new(telemetry)?;
-        let (express, mut waiting) = mpsc::channel::<Vec<Told>>(QUEUE_MAX);
-        let sender = collector.clone();
-        tokio::spawn(async move {
-            while let Some(spans) = waiting.recv().await {
-                if let Err(reason) = sender.send_with_patience(&spans).await {
-                    tracing::warn!(reason, "the spans of an Express execution are lost");
-                }
-            }
-        });
+        let (express, queue) = mpsc::channel(QUEUE_MAX);
+        let waiting = Arc::<AtomicUsize>::default();
+        tokio::spawn(send_express(collector.clone(), queue, Arc::clone(&waiting)));
         let known = Mutex::default();
-        Ok(Traces { machines: machines.clone(), collector, known, express })
+        Ok(Traces { machines: machines.clone(), collector, known, express, waiting })
+    }
+
+    /// Puts spans into the queue, if there is room.
+    fn queue(&self, told: Told) -> Result<(), String> {
+        let full = || "the queue is full".to_owned();
+        let bytes = told.bytes();
+        if self.waiting.fetch_add(bytes, Ordering::Relaxed) + bytes > QUEUE_BYTES_MAX {
+            self.waiting.fetch_sub(bytes, Ordering::Relaxed);
+            return Err(full());
+        }
+        self.express.try_send(Waiting { told, bytes }).map_err(|_| {
+            self.waiting.fetch_sub(bytes, Ordering::Relaxed);
+            full()
+        })
     }
 
     async fn observed(&self, events: Vec<CommittedEvent>) -> Result<(), String> {
@@ -143,6 +164,19 @@ impl Traces {
     }
 }
 
+/// Sends what waits, together with what has come meanwhile.
+async fn send_express(collector: Collector, mut queue: mpsc::Receiver<Waiting>, waiting: Arc<AtomicUsize>) {
+    let mut batch = Vec::new();
+    while queue.recv_many(&mut batch, SENT_TOGETHER_MAX).await > 0 {
+        let bytes: usize = batch.iter().map(|one| one.bytes).sum();
+        let told: Vec<Told> = batch.drain(..).map(|one| one.told).collect();
+        if let Err(reason) = collector.send_with_patience(&told).await {
+            tracing::warn!(reason, executions = told.len(), "the spans of Express executions are lost");
+        }
+        waiting.fetch_sub(bytes, Ordering::Relaxed);
+    }
+}
+
 impl Observer for Traces {
     fn name(&self) -> &str {
         "otlp-traces"
@@ -163,8 +197,10 @@ impl Observer for Traces {
             let map_run = &mut HashMap::new();
             let link = self.link(map_run, &first.start).await;
             let spans = events.iter().flat_map(|event| trace.apply(&event.event)).collect();
-            let told = Told::of(&first.start, trace.context(), link, spans);
-            self.express.try_send(told.into_iter().collect()).map_err(|_| "the queue is full".to_owned())
+            match Told::of(&first.start, trace.context(), link, spans) {
+                Some(told) => self.queue(told),
+                None => Ok(()),
+            }
         })
     }
 }

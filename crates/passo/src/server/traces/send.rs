@@ -60,6 +60,23 @@ impl Told {
         let spans = spans.iter().map(json).collect();
         Some(Told { account: start.account.to_string(), region: start.region.to_string(), spans })
     }
+
+    /// About the bytes it takes in memory.
+    pub fn bytes(&self) -> usize {
+        size_of::<Told>() + self.spans.iter().map(weight).sum::<usize>()
+    }
+}
+
+fn weight(value: &Value) -> usize {
+    let inside = match value {
+        Value::Null | Value::Bool(_) | Value::Number(_) => 0,
+        Value::String(text) => text.len(),
+        Value::Array(parts) => parts.iter().map(weight).sum(),
+        Value::Object(members) => {
+            members.iter().map(|(name, value)| size_of::<String>() + name.len() + weight(value)).sum()
+        }
+    };
+    size_of::<Value>() + inside
 }
 
 /// Takes spans. Cheap to clone.

@@ -33,6 +33,7 @@ CREATE TABLE connections(
 CREATE INDEX connections_authorizing ON connections(account) WHERE state = 'AUTHORIZING';
 ";
 
+const OAUTH: &str = "OAUTH_CLIENT_CREDENTIALS";
 /// A token is renewed when it has less time left than this.
 const TOKEN_MARGIN_MS: i64 = 60_000;
 /// Looked for connections to authorize at least this often.
@@ -116,6 +117,23 @@ impl Stored {
     fn arn(&self) -> String {
         format!("arn:aws:events:{}:{}:connection/{}/{}", self.region, self.account, self.name, self.id)
     }
+
+    /// Only an authorized connection adds anything to a request.
+    fn check_usable(&self) -> Result<(), ConnectionFault> {
+        let arn = self.arn();
+        match self.state.as_str() {
+            "AUTHORIZED" => Ok(()),
+            "AUTHORIZING" => {
+                let message = format!("The connection {arn} is being authorized.");
+                Err(ConnectionFault::new("AuthInProgress", message))
+            }
+            state => {
+                let reason = self.reason.as_deref().unwrap_or("");
+                let message = format!("The connection {arn} is in the state {state}. {reason}");
+                Err(ConnectionFault::new("InvalidConnectionState", message.trim_end()))
+            }
+        }
+    }
 }
 
 /// Region, account, name and id of `arn:aws:events:region:account:connection/name/id`.
@@ -192,24 +210,16 @@ impl Connections {
         arn: &str,
         refused: Option<i64>,
     ) -> Result<Additions, ConnectionFault> {
-        let stored = self.permitted(context, arn)?;
-        match stored.state.as_str() {
-            "AUTHORIZED" => {}
-            "AUTHORIZING" => {
-                let message = format!("The connection {arn} is being authorized.");
-                return Err(ConnectionFault::new("AuthInProgress", message));
-            }
-            state => {
-                let reason = stored.reason.as_deref().unwrap_or("");
-                let message = format!("The connection {arn} is in the state {state}. {reason}");
-                return Err(ConnectionFault::new("InvalidConnectionState", message.trim_end()));
-            }
+        let mut stored = self.permitted(context, arn)?;
+        stored.check_usable()?;
+        if stored.kind == OAUTH {
+            stored = self.with_good_token(stored, refused).await?;
         }
+        // Of the row as it is now: it may have been changed while a token was waited for.
         let parameters = self.parameters(&stored).map_err(ConnectionFault::internal)?;
-        if stored.kind != "OAUTH_CLIENT_CREDENTIALS" {
+        if stored.kind != OAUTH {
             return Ok(parameters::additions(&stored.kind, &parameters, None));
         }
-        let stored = self.with_good_token(stored, refused).await?;
         let token = stored.token.as_deref().unwrap_or_default();
         let token = self.inner.sealer.unseal(&stored.arn(), token).map_err(ConnectionFault::internal)?;
         let token = String::from_utf8(token).map_err(ConnectionFault::internal)?;
@@ -274,12 +284,14 @@ impl Connections {
             Arc::clone(renewing.entry(stored.arn()).or_default())
         };
         let _turn = turn.lock().await;
-        let again = self.stored(&stored.account, &stored.region, &stored.name);
-        let again = again.map_err(ConnectionFault::internal)?.unwrap_or(stored);
-        if is_good(&again) {
+        // While others were waited for it may have been changed, taken its authorization, or deleted.
+        let again = self.again(&stored)?;
+        if again.kind != OAUTH || is_good(&again) {
             return Ok(again);
         }
-        self.renew(&again).await
+        let renewed = self.renew(&again).await?;
+        renewed.check_usable()?;
+        Ok(renewed)
     }
 
     /// Fetches a token and keeps it. A refusal by the endpoint takes the connection's authorization.
@@ -299,11 +311,23 @@ impl Connections {
             }
         };
         self.keep(stored, Ok(token)).await.map_err(ConnectionFault::internal)?;
-        let renewed = self.stored(&stored.account, &stored.region, &stored.name);
-        let renewed = renewed.map_err(ConnectionFault::internal)?.filter(|row| row.id == stored.id);
-        renewed.ok_or_else(|| {
+        self.row_of(stored)
+    }
+
+    /// The row as it is now, of the same connection: not of another one that took its name.
+    fn row_of(&self, stored: &Stored) -> Result<Stored, ConnectionFault> {
+        let found = self.stored(&stored.account, &stored.region, &stored.name);
+        let found = found.map_err(ConnectionFault::internal)?.filter(|row| row.id == stored.id);
+        found.ok_or_else(|| {
             ConnectionFault::new("ResourceNotFound", format!("The connection {} is gone.", stored.arn()))
         })
+    }
+
+    /// The row as it is now, if it can be used still.
+    fn again(&self, stored: &Stored) -> Result<Stored, ConnectionFault> {
+        let again = self.row_of(stored)?;
+        again.check_usable()?;
+        Ok(again)
     }
 
     /// Writes how an authorization ended, unless the connection has been changed since.
@@ -333,10 +357,14 @@ impl Connections {
     async fn authorize_all(&self) {
         loop {
             match self.unauthorized() {
+                // Side by side: an endpoint that does not answer holds up no other connection of this look.
                 Ok(waiting) => {
+                    let mut authorizing = tokio::task::JoinSet::new();
                     for stored in waiting {
-                        self.authorize(&stored).await;
+                        let connections = self.clone();
+                        authorizing.spawn(async move { connections.authorize(&stored).await });
                     }
+                    while authorizing.join_next().await.is_some() {}
                 }
                 Err(error) => tracing::error!(%error, "EventBridge cannot read its connections"),
             }

@@ -29,6 +29,8 @@ const PAUSE_MAX: Duration = Duration::from_secs(30);
 pub(super) async fn poll(inner: Weak<Inner>, mut told: watch::Receiver<Option<Arc<Mapping>>>) {
     let mut pause = PAUSE;
     let mut permits = (CONCURRENCY, Arc::new(Semaphore::new(CONCURRENCY)));
+    // What one mapping gathered is run as that mapping said, also if it is changed or a receive fails meanwhile: to give a
+    // message back would cost it one of its receives.
     loop {
         let Some(mapping) = told.borrow_and_update().clone() else { return };
         let wanted = mapping.concurrency_max.unwrap_or(CONCURRENCY);
@@ -37,26 +39,28 @@ pub(super) async fn poll(inner: Weak<Inner>, mut told: watch::Receiver<Option<Ar
         }
         let Ok(permit) = Arc::clone(&permits.1).acquire_owned().await else { return };
         let Some(running) = inner.upgrade() else { return };
+        let mut batch = Vec::new();
         let received = tokio::select! {
             changed = told.changed() => match changed {
-                Ok(()) => continue,
+                Ok(()) => Ok(()),
+                // Gone, disabled, or the service ends.
                 Err(_) => return,
             },
-            received = receive(&running, &mapping) => received,
+            received = receive(&running, &mapping, &mut batch) => received,
         };
+        if !batch.is_empty() {
+            let (running, mapping) = (Arc::clone(&running), Arc::clone(&mapping));
+            tokio::spawn(async move {
+                if let Err(error) = handle(&running, &mapping, batch).await {
+                    tracing::warn!(queue = mapping.queue_arn, %error, "a batch of messages is not settled");
+                    // Held back for a while, so that a throttled function is not asked again at once.
+                    tokio::time::sleep(PAUSE).await;
+                }
+                drop(permit);
+            });
+        }
         match received {
-            Ok(messages) if messages.is_empty() => pause = PAUSE,
-            Ok(messages) => {
-                pause = PAUSE;
-                tokio::spawn(async move {
-                    if let Err(error) = handle(&running, &mapping, messages).await {
-                        tracing::warn!(queue = mapping.queue_arn, %error, "a batch of messages is not settled");
-                        // Held back for a while, so that a throttled function is not asked again at once.
-                        tokio::time::sleep(PAUSE).await;
-                    }
-                    drop(permit);
-                });
-            }
+            Ok(()) => pause = PAUSE,
             Err(error) => {
                 drop(running);
                 tracing::warn!(queue = mapping.queue_arn, %error, "an event source cannot be polled");
@@ -115,9 +119,9 @@ pub(super) async fn visibility_timeout(inner: &Inner, mapping: &Mapping) -> Resu
     Ok(seconds.and_then(|seconds| seconds.parse().ok()).unwrap_or(30))
 }
 
-/// A batch: as many messages as it takes, or as come within the window after the first.
-async fn receive(inner: &Inner, mapping: &Mapping) -> Result<Vec<Value>, ServiceError> {
-    let mut batch: Vec<Value> = Vec::new();
+/// Gathers a batch: as many messages as it takes, or as come within the window after the first. What came is in it,
+/// however this ends.
+async fn receive(inner: &Inner, mapping: &Mapping, batch: &mut Vec<Value>) -> Result<(), ServiceError> {
     let (mut bytes, mut until): (usize, Option<Instant>) = (0, None);
     while batch.len() < mapping.batch_size && bytes < EVENT_BYTES_MAX {
         let left = until.map(|until| until.saturating_duration_since(Instant::now()));
@@ -137,7 +141,7 @@ async fn receive(inner: &Inner, mapping: &Mapping) -> Result<Vec<Value>, Service
         batch.extend(messages);
         until.get_or_insert_with(|| Instant::now() + Duration::from_secs(mapping.window_seconds));
     }
-    Ok(batch)
+    Ok(())
 }
 
 /// Runs the function with what its filters take, and deletes what is done. What no filter takes is done.
