@@ -95,15 +95,13 @@ async fn a_call_sees_the_deployment_that_was_answered_for_and_deployments_are_bo
     let (_, all) = control(&fixture, "GET", &format!("{base}/resources?embed=methods"), Value::Null).await;
     let pet = all["item"].as_array().unwrap().iter().find(|one| one["path"] == "/pets/{id}").unwrap();
     let method = format!("{base}/resources/{}/methods/GET", pet["id"].as_str().unwrap());
-    for status in [202, 203] {
-        let template = json!({ "statusCode": status }).to_string();
-        let integration = json!({ "type": "MOCK", "requestTemplates": { "application/json": template } });
-        control(&fixture, "PUT", &format!("{method}/integration"), integration).await;
-        let answer = json!({ "selectionPattern": status.to_string() });
-        control(&fixture, "PUT", &format!("{method}/integration/responses/{status}"), answer).await;
+    for text in ["one", "two"] {
+        let answer = json!({ "selectionPattern": "2..", "responseTemplates": { "application/json": text } });
+        control(&fixture, "PUT", &format!("{method}/integration/responses/201"), answer).await;
+        assert_ne!(called(&fixture, &host, "/dev/pets/7").await.1, text, "it is not deployed yet");
         let stage = json!({ "stageName": "dev" });
         assert_eq!(control(&fixture, "POST", &format!("{base}/deployments"), stage).await.0, 201);
-        assert_eq!(called(&fixture, &host, "/dev/pets/7").await.0, status);
+        assert_eq!(called(&fixture, &host, "/dev/pets/7").await, (201, text.to_owned()));
     }
     let mut last = (201, Value::Null);
     for _ in 0..200 {

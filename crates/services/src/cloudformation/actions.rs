@@ -85,7 +85,7 @@ impl CloudFormation {
             }
             let mut record = Record::new(call, &name, &ordered.order.id, "");
             record.details = ordered.details.clone();
-            owe(connection, &mut record, caller, ordered, call.now_ms)?;
+            owe(connection, &mut record, caller, ordered, call)?;
             Ok(record.id)
         });
         Ok(stack_id(&accepted.await?))
@@ -116,7 +116,7 @@ impl CloudFormation {
         let accepted = self.accept(context, move |connection, call| {
             let mut record = Record::named(connection, call, &present.id)?;
             check_updatable(&record)?;
-            owe(connection, &mut record, caller, ordered, call.now_ms)?;
+            owe(connection, &mut record, caller, ordered, call)?;
             Ok(record.id)
         });
         Ok(stack_id(&accepted.await?))
@@ -220,7 +220,7 @@ impl CloudFormation {
             }
             details.change_set = Some(id);
             details.keeps_failed |= is_true(&form, "DisableRollback");
-            owe(connection, &mut record, caller, Ordered { order, details }, call.now_ms)?;
+            owe(connection, &mut record, caller, Ordered { order, details }, call)?;
             Ok(stack_id)
         });
         accepted.await?;
@@ -246,7 +246,7 @@ impl CloudFormation {
             if let Some(work) = &mut record.work {
                 work.details.is_protected = is_protected;
             }
-            record.save(connection)?;
+            record.save(connection, &call.sealer)?;
             Ok::<_, ServiceError>(record.id)
         });
         Ok(stack_id(&protected.await?))
@@ -297,7 +297,7 @@ fn owe(
     record: &mut Record,
     caller: Principal,
     ordered: Ordered,
-    now_ms: i64,
+    call: &Call,
 ) -> Result<(), ServiceError> {
     let Ordered { mut order, details } = ordered;
     order.keeps_failed |= details.keeps_failed;
@@ -308,7 +308,7 @@ fn owe(
         (Task::Update(order), "UPDATE_IN_PROGRESS")
     };
     record.work = Some(Work { task, caller, details, then_delete: None });
-    begin(connection, record, status, now_ms)
+    begin(connection, record, status, call)
 }
 
 /// Owes a stack its deletion; false when there is nothing to do now.
@@ -321,13 +321,13 @@ fn delete(connection: &Connection, call: &Call, id: &str, caller: Principal) -> 
         )));
     }
     if record.work.is_some() {
-        delete_later(connection, &mut record, caller)?;
+        delete_later(connection, &mut record, caller, &call.sealer)?;
         return Ok(false);
     }
     if record.status == REVIEW {
-        record.retire(connection, call.now_ms)?;
+        record.retire(connection, call)?;
         return Ok(false);
     }
-    begin_deletion(connection, &mut record, caller, call.now_ms)?;
+    begin_deletion(connection, &mut record, caller, call)?;
     Ok(true)
 }

@@ -1,12 +1,13 @@
 //! Change sets: an order with the changes that it would make, kept until somebody executes or deletes it.
 
-use super::Call;
 use super::events::{self, Happened};
 use super::maker::{PlannedChange, StackOrder, StackPlan};
 use super::records::{Details, Record};
 use super::view::{tags, time};
+use super::{Call, sealed};
+use crate::seal::Sealer;
 use crate::wire::{Form, ServiceError, Xml};
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde::{Deserialize, Serialize};
 
 /// AWS's words, for which the AWS CLI looks.
@@ -53,7 +54,7 @@ impl ChangeSet {
         let (sql, stack) = if wanted.starts_with("arn:") {
             let is_own = wanted.starts_with(&own);
             (
-                "SELECT document FROM change_sets WHERE id = ?1 AND ?2 <> ''",
+                "SELECT document, id FROM change_sets WHERE id = ?1 AND ?2 <> ''",
                 if is_own { own } else { String::new() },
             )
         } else {
@@ -62,20 +63,26 @@ impl ChangeSet {
                 ServiceError::client("ValidationError", message)
             })?;
             let stack = Record::named(connection, call, stack)?;
-            ("SELECT document FROM change_sets WHERE name = ?1 AND stack = ?2", stack.id)
+            ("SELECT document, id FROM change_sets WHERE name = ?1 AND stack = ?2", stack.id)
         };
-        let found: Option<String> =
-            connection.prepare_cached(sql)?.query_row([wanted, &stack], |row| row.get(0)).optional()?;
+        let found = connection.prepare_cached(sql)?.query_row([wanted, &stack], |row| opened(call, row));
+        let found = found.optional()?;
         serde_json::from_str(&found.ok_or_else(missing)?).map_err(ServiceError::internal)
     }
 
-    pub fn save(&self, connection: &Connection) -> Result<(), ServiceError> {
+    pub fn save(&self, connection: &Connection, sealer: &Sealer) -> Result<(), ServiceError> {
         let document = serde_json::to_string(self).map_err(ServiceError::internal)?;
+        let document = sealed::seal(sealer, &self.id, &document)?;
         let sql = "INSERT OR REPLACE INTO change_sets VALUES (?1, ?2, ?3, ?4, ?5)";
         let row = params![self.id, self.stack_id, self.name, self.created_ms, document];
         connection.prepare_cached(sql)?.execute(row)?;
         Ok(())
     }
+}
+
+/// A row's document, with the id it was sealed for beside it.
+fn opened(call: &Call, row: &Row<'_>) -> rusqlite::Result<String> {
+    sealed::open(&call.sealer, &row.get::<_, String>(1)?, 0, row.get_ref(0)?)
 }
 
 /// Keeps a new change set; of a stack that is not there yet, the stack in review with it.
@@ -91,7 +98,7 @@ pub(super) fn create(
         None => {
             let stack = Record::new(call, &order.name, &order.id, "REVIEW_IN_PROGRESS");
             let told = Happened::to_stack(&stack, "REVIEW_IN_PROGRESS", "User Initiated");
-            stack.save(connection)?;
+            stack.save(connection, &call.sealer)?;
             events::write(connection, &stack, call.now_ms, &[told])?;
             stack
         }
@@ -122,9 +129,9 @@ pub(super) fn create(
     };
     if stack.status == "REVIEW_IN_PROGRESS" {
         stack.details.description = plan.description;
-        stack.save(connection)?;
+        stack.save(connection, &call.sealer)?;
     }
-    change_set.save(connection)?;
+    change_set.save(connection, &call.sealer)?;
     Ok(change_set)
 }
 
@@ -139,7 +146,7 @@ pub(super) fn take(connection: &Connection, call: &Call, form: &Form) -> Result<
     }
     change_set.execution_status = "EXECUTE_COMPLETE".to_owned();
     connection.execute("DELETE FROM change_sets WHERE stack = ?1", [&change_set.stack_id])?;
-    change_set.save(connection)?;
+    change_set.save(connection, &call.sealer)?;
     Ok(change_set)
 }
 
@@ -154,10 +161,10 @@ pub(super) fn delete(connection: &Connection, call: &Call, form: &Form) -> Resul
     Ok(())
 }
 
-pub(super) fn list(connection: &Connection, stack: &Record) -> Result<Vec<Xml>, ServiceError> {
-    let sql = "SELECT document FROM change_sets WHERE stack = ?1 ORDER BY created DESC";
+pub(super) fn list(connection: &Connection, call: &Call, stack: &Record) -> Result<Vec<Xml>, ServiceError> {
+    let sql = "SELECT document, id FROM change_sets WHERE stack = ?1 ORDER BY created DESC";
     let mut statement = connection.prepare_cached(sql)?;
-    let rows = statement.query_map([&stack.id], |row| row.get::<_, String>(0))?;
+    let rows = statement.query_map([&stack.id], |row| opened(call, row))?;
     let documents = rows.collect::<Result<Vec<_>, _>>()?;
     let found = documents.iter().filter_map(|document| serde_json::from_str::<ChangeSet>(document).ok());
     let all: Vec<Vec<Xml>> = found.map(|change_set| head(&change_set)).collect();

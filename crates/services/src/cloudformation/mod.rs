@@ -12,6 +12,7 @@ mod events;
 pub mod maker;
 mod orders;
 mod records;
+mod sealed;
 mod stacks;
 mod summary;
 #[cfg(test)]
@@ -20,6 +21,7 @@ mod view;
 mod work;
 
 use crate::environment::Environment;
+use crate::seal::Sealer;
 use crate::storage::{Database, StorageError};
 use crate::wire::{
     Access, BoxFuture, CallContext, Protocol, Service, ServiceError, ServiceRequest, ServiceResponse,
@@ -41,6 +43,7 @@ const NAMESPACE: &str = "http://cloudformation.amazonaws.com/doc/2010-05-15/";
 pub struct CloudFormation {
     environment: Environment,
     database: Database,
+    sealer: Sealer,
     tasks: Arc<Mutex<JoinSet<()>>>,
 }
 
@@ -50,6 +53,7 @@ struct Call {
     account: String,
     region: String,
     now_ms: i64,
+    sealer: Sealer,
 }
 
 impl CloudFormation {
@@ -57,12 +61,18 @@ impl CloudFormation {
     pub fn open(environment: Environment) -> Result<Self, StorageError> {
         let database =
             Database::open(&environment.directory(), "cloudformation", &[SCHEMA, records::SCHEMA])?;
-        Ok(Self { environment, database, tasks: Arc::default() })
+        let sealer = Sealer::open(&environment.config().data_dir)?;
+        Ok(Self { environment, database, sealer, tasks: Arc::default() })
     }
 
     fn call(&self, context: &CallContext) -> Call {
+        self.call_of(&context.account, &context.region)
+    }
+
+    fn call_of(&self, account: &str, region: &str) -> Call {
         let now_ms = self.environment.now().as_millisecond();
-        Call { account: context.account.clone(), region: context.region.clone(), now_ms }
+        let sealer = self.sealer.clone();
+        Call { account: account.to_owned(), region: region.to_owned(), now_ms, sealer }
     }
 
     /// The stack that a request is about, by name or id.

@@ -3,8 +3,9 @@
 //! Invariants: there is at most one living record of a name; a deleted one is found by its id for ninety days. Work is
 //! written with the status that announces it and taken away with the status that ends it, so a killed server finds it.
 
-use super::Call;
 use super::maker::StackOrder;
+use super::{Call, sealed};
+use crate::seal::Sealer;
 use crate::wire::{Principal, ServiceError};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde::{Deserialize, Serialize};
@@ -89,10 +90,11 @@ const COLUMNS: &str =
     "id, account, region, name, is_live, status, reason, details, work, created, updated, deleted";
 
 impl Record {
-    fn of(row: &Row<'_>) -> rusqlite::Result<Record> {
-        let (details, work): (String, Option<String>) = (row.get(7)?, row.get(8)?);
+    fn of(row: &Row<'_>, sealer: &Sealer) -> rusqlite::Result<Record> {
+        let (id, details): (String, String) = (row.get(0)?, row.get(7)?);
+        let work = sealed::open(sealer, &id, 8, row.get_ref(8)?)?;
         Ok(Record {
-            id: row.get(0)?,
+            id,
             account: row.get(1)?,
             region: row.get(2)?,
             name: row.get(3)?,
@@ -100,7 +102,7 @@ impl Record {
             status: row.get(5)?,
             reason: row.get(6)?,
             details: serde_json::from_str(&details).unwrap_or_default(),
-            work: work.and_then(|work| serde_json::from_str(&work).ok()),
+            work: serde_json::from_str(&work).ok(),
             created_ms: row.get(9)?,
             updated_ms: row.get(10)?,
             deleted_ms: row.get(11)?,
@@ -125,9 +127,12 @@ impl Record {
         }
     }
 
-    pub fn save(&self, connection: &Connection) -> Result<(), ServiceError> {
-        let work =
-            self.work.as_ref().map(serde_json::to_string).transpose().map_err(ServiceError::internal)?;
+    pub fn save(&self, connection: &Connection, sealer: &Sealer) -> Result<(), ServiceError> {
+        let work = self.work.as_ref().map(|work| {
+            let text = serde_json::to_string(work).map_err(ServiceError::internal)?;
+            sealed::seal(sealer, &self.id, &text)
+        });
+        let work = work.transpose()?;
         let details = serde_json::to_string(&self.details).map_err(ServiceError::internal)?;
         let sql = "INSERT OR REPLACE INTO records VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)";
         connection.prepare_cached(sql)?.execute(params![
@@ -148,17 +153,17 @@ impl Record {
     }
 
     /// It is gone; its id goes on being known for a while.
-    pub fn retire(&mut self, connection: &Connection, now_ms: i64) -> Result<(), ServiceError> {
+    pub fn retire(&mut self, connection: &Connection, call: &Call) -> Result<(), ServiceError> {
         self.is_live = false;
         self.status = "DELETE_COMPLETE".to_owned();
-        self.deleted_ms = Some(now_ms);
+        self.deleted_ms = Some(call.now_ms);
         self.work = None;
         connection.execute("DELETE FROM change_sets WHERE stack = ?1", [&self.id])?;
-        let old = now_ms - DELETED_KEPT_MS;
+        let old = call.now_ms - DELETED_KEPT_MS;
         let sql = "DELETE FROM stack_events WHERE stack IN (SELECT id FROM records WHERE is_live = 0 AND deleted < ?1)";
         connection.execute(sql, [old])?;
         connection.execute("DELETE FROM records WHERE is_live = 0 AND deleted < ?1", [old])?;
-        self.save(connection)
+        self.save(connection, &call.sealer)
     }
 
     /// A living stack of the caller that a name or an id names, or a deleted one that its id names.
@@ -170,7 +175,8 @@ impl Record {
         let column = if name_or_id.starts_with("arn:") { "id = ?3" } else { "name = ?3 AND is_live = 1" };
         let sql = format!("SELECT {COLUMNS} FROM records WHERE account = ?1 AND region = ?2 AND {column}");
         let row = params![call.account, call.region, name_or_id];
-        Ok(connection.prepare_cached(&sql)?.query_row(row, Record::of).optional()?)
+        let of = |row: &Row<'_>| Record::of(row, &call.sealer);
+        Ok(connection.prepare_cached(&sql)?.query_row(row, of).optional()?)
     }
 
     /// As [`Record::find`], with AWS's error.
@@ -191,15 +197,15 @@ impl Record {
         );
         let mut statement = connection.prepare_cached(&sql)?;
         let row = params![call.account, call.region, i64::from(!with_deleted)];
-        let rows = statement.query_map(row, Record::of)?;
+        let rows = statement.query_map(row, |row| Record::of(row, &call.sealer))?;
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
     /// Every stack to which work is owed, whoever's it is.
-    pub fn owed(connection: &Connection) -> Result<Vec<Record>, ServiceError> {
+    pub fn owed(connection: &Connection, sealer: &Sealer) -> Result<Vec<Record>, ServiceError> {
         let sql = format!("SELECT {COLUMNS} FROM records WHERE work IS NOT NULL ORDER BY created");
         let mut statement = connection.prepare_cached(&sql)?;
-        let rows = statement.query_map([], Record::of)?;
+        let rows = statement.query_map([], |row| Record::of(row, sealer))?;
         Ok(rows.collect::<Result<_, _>>()?)
     }
 }

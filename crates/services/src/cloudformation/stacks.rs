@@ -2,11 +2,11 @@
 //!
 //! A state is whatever the deployer writes; what the reading calls show of it is listed in [`Stack`].
 
-use super::Call;
 use super::events::{self, Happened};
 use super::records::Record;
+use super::{Call, sealed};
 use crate::wire::ServiceError;
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde_json::{Value, json};
 
 const NAME_MAX: usize = 128;
@@ -46,7 +46,9 @@ pub(super) fn get(connection: &Connection, call: &Call, name: &str) -> Result<Va
     let sql = "SELECT revision, state FROM stacks WHERE account = ?1 AND region = ?2 AND name = ?3";
     let found = connection
         .prepare_cached(sql)?
-        .query_row(params![call.account, call.region, name], |row| Ok((row.get(0)?, row.get(1)?)))
+        .query_row(params![call.account, call.region, name], |row| {
+            Ok((row.get(0)?, sealed::open(&call.sealer, &owner(call, name), 1, row.get_ref(1)?)?))
+        })
         .optional()?;
     let (revision, state): (i64, String) = found.ok_or_else(|| {
         ServiceError::new(404, "ResourceNotFoundException", format!("Stack with id {name} does not exist"))
@@ -60,6 +62,11 @@ fn held(connection: &Connection, call: &Call, name: &str) -> Result<i64, Service
     let sql = "SELECT revision FROM stacks WHERE account = ?1 AND region = ?2 AND name = ?3";
     let row = params![call.account, call.region, name];
     Ok(connection.prepare_cached(sql)?.query_row(row, |row| row.get(0)).optional()?.unwrap_or(0))
+}
+
+/// For whom a state is sealed.
+fn owner(call: &Call, name: &str) -> String {
+    format!("stack {name} of {} in {}", call.account, call.region)
 }
 
 fn moved_on(name: &str) -> ServiceError {
@@ -90,7 +97,8 @@ pub(super) fn put(
     tell(connection, call, name, state)?;
     let sql = "INSERT INTO stacks VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6) ON CONFLICT(account, region, name)
                DO UPDATE SET revision = ?4, state = ?5, updated = ?6";
-    let row = params![call.account, call.region, name, revision + 1, state.to_string(), call.now_ms];
+    let state = sealed::seal(&call.sealer, &owner(call, name), &state.to_string())?;
+    let row = params![call.account, call.region, name, revision + 1, state, call.now_ms];
     connection.execute(sql, row)?;
     Ok(json!({ "revision": revision + 1 }))
 }
@@ -116,7 +124,7 @@ pub(super) fn delete(
                 call.now_ms,
                 &[Happened::to_stack(&record, "DELETE_COMPLETE", "")],
             )?;
-            record.retire(connection, call.now_ms)?;
+            record.retire(connection, call)?;
         }
     }
     Ok(json!({}))
@@ -126,8 +134,8 @@ pub(super) fn delete(
 pub(super) fn state_of(connection: &Connection, call: &Call, name: &str) -> Result<Value, ServiceError> {
     let sql = "SELECT state FROM stacks WHERE account = ?1 AND region = ?2 AND name = ?3";
     let row = params![call.account, call.region, name];
-    let found: Option<String> =
-        connection.prepare_cached(sql)?.query_row(row, |row| row.get(0)).optional()?;
+    let opened = |row: &Row<'_>| sealed::open(&call.sealer, &owner(call, name), 0, row.get_ref(0)?);
+    let found = connection.prepare_cached(sql)?.query_row(row, opened).optional()?;
     Ok(found.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default())
 }
 
@@ -143,7 +151,7 @@ fn tell(connection: &Connection, call: &Call, name: &str, state: &Value) -> Resu
         Some(record) if record.work.is_some() || record.id == id => record,
         // What is left of a stack whose creation failed gives way to one that is deployed from outside.
         Some(mut other) => {
-            other.retire(connection, call.now_ms)?;
+            other.retire(connection, call)?;
             Record::new(call, name, id, "")
         }
         None if id.is_empty() => return Ok(()),
@@ -166,7 +174,7 @@ fn tell(connection: &Connection, call: &Call, name: &str, state: &Value) -> Resu
             if status.ends_with("_IN_PROGRESS") && !status.contains("ROLLBACK") { 0 } else { happened.len() };
         happened.insert(at, told);
     }
-    record.save(connection)?;
+    record.save(connection, &call.sealer)?;
     events::write(connection, &record, call.now_ms, &happened)
 }
 

@@ -40,6 +40,21 @@ async fn a_state_is_replaced_only_by_one_made_from_it_and_outlives_a_restart() {
 }
 
 #[tokio::test]
+async fn what_is_kept_of_a_stack_is_sealed_and_what_an_older_server_kept_is_read() {
+    let fixture = Fixture::open(Enforce::Off);
+    let path = "/local/stacks/shop";
+    kept(&fixture, "PUT", path, state()).await;
+    let directory = fixture.services.environment().directory();
+    for file in ["cloudformation.db", "cloudformation.db-wal"] {
+        let bytes = std::fs::read(directory.join(file)).unwrap_or_default();
+        assert!(!bytes.windows(6).any(|part| part == b"s3cret"), "{file}");
+    }
+    let database = rusqlite::Connection::open(directory.join("cloudformation.db")).unwrap();
+    database.execute("UPDATE stacks SET state = ?1", [state().to_string()]).unwrap();
+    assert_eq!(kept(&fixture, "GET", path, Value::Null).await.1["state"], state());
+}
+
+#[tokio::test]
 async fn stacks_are_described_as_aws_describes_them_and_secrets_stay_hidden() {
     let fixture = Fixture::open(Enforce::Off);
     kept(&fixture, "PUT", "/local/stacks/shop", state()).await;

@@ -64,7 +64,7 @@ pub(super) fn answer(
             Ok(vec![Xml::list("Exports", all.iter().flat_map(exports))])
         }
         "ListImports" => imports(connection, call, form.get("ExportName").unwrap_or_default()),
-        "ListChangeSets" => change_sets::list(connection, &stack()?.record),
+        "ListChangeSets" => change_sets::list(connection, call, &stack()?.record),
         "DescribeChangeSet" => change_sets::described(connection, call, form),
         "GetTemplate" => template(connection, call, form),
         operation => Err(ServiceError::unsupported("cloudformation", operation)),

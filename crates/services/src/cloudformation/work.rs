@@ -9,6 +9,7 @@ use super::events::{self, Happened};
 use super::maker::StackEnd;
 use super::records::{Record, Task, Work};
 use super::{Call, CloudFormation};
+use crate::seal::Sealer;
 use crate::wire::{CallContext, ServiceError};
 use rusqlite::{Connection, params};
 use std::sync::PoisonError;
@@ -45,7 +46,7 @@ impl CloudFormation {
 
     /// Every stack that a killed server left.
     pub(super) fn resume(&self) {
-        let owed = self.database.read(Record::owed);
+        let owed = self.database.read(|connection| Record::owed(connection, &self.sealer));
         match owed {
             Ok(owed) => owed.into_iter().for_each(|record| drop(self.carry_out(record.id))),
             Err(error) => tracing::error!(%error, "unfinished stacks cannot be read"),
@@ -54,7 +55,7 @@ impl CloudFormation {
 
     /// One piece of work; true when there is another.
     async fn next(&self, id: &str) -> bool {
-        let found = self.database.read(|connection| by_id(connection, id));
+        let found = self.database.read(|connection| by_id(connection, id, &self.sealer));
         let (record, work) = match found {
             Ok(Some((record, work))) => (record, work),
             Ok(None) => return false,
@@ -64,8 +65,8 @@ impl CloudFormation {
             }
         };
         let end = self.done(&record, &work).await;
-        let (id, now_ms) = (id.to_owned(), self.environment.now().as_millisecond());
-        let ended = self.database.write(move |connection| finish(connection, &id, &end, now_ms)).await;
+        let (id, call) = (id.to_owned(), self.call_of(&record.account, &record.region));
+        let ended = self.database.write(move |connection| finish(connection, &id, &end, &call)).await;
         ended.unwrap_or_else(|error| {
             tracing::error!(%error, "the end of the work on a stack cannot be written");
             false
@@ -99,14 +100,14 @@ impl CloudFormation {
     }
 }
 
-fn by_id(connection: &Connection, id: &str) -> Result<Option<(Record, Work)>, ServiceError> {
-    let owed = Record::owed(connection)?.into_iter().find(|record| record.id == id);
+fn by_id(connection: &Connection, id: &str, sealer: &Sealer) -> Result<Option<(Record, Work)>, ServiceError> {
+    let owed = Record::owed(connection, sealer)?.into_iter().find(|record| record.id == id);
     Ok(owed.and_then(|record| record.work.clone().map(|work| (record, work))))
 }
 
 /// Writes how the work on a stack ended; true when more is owed to it.
-fn finish(connection: &Connection, id: &str, end: &StackEnd, now_ms: i64) -> Result<bool, ServiceError> {
-    let Some((mut record, work)) = by_id(connection, id)? else { return Ok(false) };
+fn finish(connection: &Connection, id: &str, end: &StackEnd, call: &Call) -> Result<bool, ServiceError> {
+    let Some((mut record, work)) = by_id(connection, id, &call.sealer)? else { return Ok(false) };
     record.work = None;
     let (status, reason) = status_of(&work, end);
     record.status = status.to_owned();
@@ -116,21 +117,21 @@ fn finish(connection: &Connection, id: &str, end: &StackEnd, now_ms: i64) -> Res
         record.details = work.details.clone();
     }
     if matches!(work.task, Task::Update(_)) {
-        record.updated_ms = Some(now_ms);
+        record.updated_ms = Some(call.now_ms);
     }
     let told = Happened::to_stack(&record, status, reason);
-    events::write(connection, &record, now_ms, &[told])?;
+    events::write(connection, &record, call.now_ms, &[told])?;
     let is_empty = matches!(end, StackEnd::RolledBack { is_whole: true, .. });
     let deletes_failed = matches!(work.task, Task::Create(_)) && is_empty && work.details.deletes_failed;
     if status == "DELETE_COMPLETE" || deletes_failed {
-        record.retire(connection, now_ms)?;
+        record.retire(connection, call)?;
         return Ok(false);
     }
     if let Some(caller) = work.then_delete {
-        begin_deletion(connection, &mut record, caller, now_ms)?;
+        begin_deletion(connection, &mut record, caller, call)?;
         return Ok(true);
     }
-    record.save(connection)?;
+    record.save(connection, &call.sealer)?;
     Ok(false)
 }
 
@@ -160,11 +161,11 @@ pub(super) fn begin_deletion(
     connection: &Connection,
     record: &mut Record,
     caller: crate::wire::Principal,
-    now_ms: i64,
+    call: &Call,
 ) -> Result<(), ServiceError> {
     let details = record.details.clone();
     record.work = Some(Work { task: Task::Delete, caller, details, then_delete: None });
-    begin(connection, record, "DELETE_IN_PROGRESS", now_ms)
+    begin(connection, record, "DELETE_IN_PROGRESS", call)
 }
 
 /// Writes that work begins.
@@ -172,13 +173,13 @@ pub(super) fn begin(
     connection: &Connection,
     record: &mut Record,
     status: &str,
-    now_ms: i64,
+    call: &Call,
 ) -> Result<(), ServiceError> {
     record.status = status.to_owned();
     record.reason = "User Initiated".to_owned();
     let told = Happened::to_stack(record, status, &record.reason);
-    record.save(connection)?;
-    events::write(connection, record, now_ms, &[told])
+    record.save(connection, &call.sealer)?;
+    events::write(connection, record, call.now_ms, &[told])
 }
 
 /// Notes that a stack that is being worked on shall be deleted.
@@ -186,13 +187,14 @@ pub(super) fn delete_later(
     connection: &Connection,
     record: &mut Record,
     caller: crate::wire::Principal,
+    sealer: &Sealer,
 ) -> Result<(), ServiceError> {
     if let Some(work) = &mut record.work
         && work.task != Task::Delete
     {
         work.then_delete = Some(caller);
     }
-    record.save(connection)
+    record.save(connection, sealer)
 }
 
 /// Change sets of a name that is in use, for errors.
