@@ -1,7 +1,6 @@
 """The payment workflow: an event starts it, it calls an API outside, and somebody answers its task token."""
 
 import json
-import random
 import re
 import shutil
 import subprocess
@@ -11,7 +10,7 @@ import urllib.request
 import pytest
 
 from deadline import eventually
-from passo import REGION, ROOT, network
+from passo import REGION, ROOT, free_port, network
 
 PAYMENT = ROOT / "examples" / "payment"
 EXPECTED = json.loads((PAYMENT / "inputs" / "expected.json").read_text())
@@ -64,8 +63,8 @@ def authorizations(provider):
 
 
 def test_one_command_runs_it_to_its_end(world):
-    # Not the example's own port, which another run may hold; and none of those that the system gives away by itself.
-    port, copy = random.randint(20_000, 30_000), world.folder / "payment"
+    # Not the example's own port, which another run may hold.
+    port, copy = free_port(), world.folder / "payment"
     shutil.copytree(PAYMENT, copy)
     template = copy / "template.yaml"
     template.write_text(template.read_text().replace("8097", str(port)))
