@@ -501,3 +501,16 @@ def map_runs(call, stage):
     call("UpdateMapRun", mapRunArn=run, maxConcurrency=7)
     assert call("DescribeMapRun", mapRunArn=run)["maxConcurrency"] == 7
     eventually(lambda: len(call("ListExecutions", mapRunArn=run)["executions"]) == 2, what="two children")
+
+
+def test_an_execution_that_timed_out_tells_error_and_cause_in_its_history_alone(stage):
+    definition = json.dumps({"TimeoutSeconds": 1, "StartAt": "Only", "States": {
+        "Only": {"Type": "Wait", "Seconds": 600, "End": True}}})
+    machine = stage.client.create_state_machine(name="slow", definition=definition, roleArn=ROLE)["stateMachineArn"]
+    execution = stage.client.start_execution(stateMachineArn=machine)["executionArn"]
+    stage.server.ended(execution)
+    told = stage.client.describe_execution(executionArn=execution)
+    assert told["status"] == "TIMED_OUT"
+    assert not {"error", "cause"} & told.keys()
+    last = stage.client.get_execution_history(executionArn=execution)["events"][-1]
+    assert last["executionTimedOutEventDetails"] == {"error": "States.Timeout"}

@@ -100,7 +100,9 @@ pub(super) async fn describe(api: &Api, fields: &Fields<'_>) -> Answer {
     let shown = row(&described.row)
         .maybe("traceHeader", start.trace_header.as_ref())
         .maybe("mapRunArn", described.row.map_run.as_ref().map(|(arn, _)| arn));
-    let shown = with_data(shown, start, described.result.as_ref(), !metadata_only(fields));
+    // Measured: that it was States.Timeout stands in the history alone.
+    let result = described.result.as_ref().filter(|_| described.row.status != ExecutionStatus::TimedOut);
+    let shown = with_data(shown, start, result, !metadata_only(fields));
     let (status, reason) = match &described.redrive_status {
         RedriveStatus::Redrivable => ("REDRIVABLE", None),
         RedriveStatus::RedrivableByMapRun => ("REDRIVABLE_BY_MAP_RUN", None),
