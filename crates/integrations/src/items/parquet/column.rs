@@ -145,7 +145,7 @@ impl Column {
         let (header, used) = self.header(source, bucket).await?;
         let wanted = self.held().saturating_add(header.compressed).saturating_add(header.uncompressed);
         if wanted > room {
-            return Err("The pages of the Parquet file's columns are larger than 128 MiB.".into());
+            return Err("The pages of the Parquet file's columns are larger than 112 MiB.".into());
         }
         self.want(source, bucket, used + header.compressed).await?;
         self.fetched.advance(used);

@@ -33,8 +33,9 @@ const FOOTER_BYTES_MAX: u64 = 5 << 20;
 const ROW_GROUP_BYTES_MAX: u64 = 256 << 20;
 /// The largest page; writers make them of about 1 MiB.
 const PAGE_BYTES_MAX: usize = 64 << 20;
-/// What the pages of all columns may hold at a time.
-const HELD_BYTES_MAX: usize = 128 << 20;
+/// What the pages of all columns may hold at a time. With what the allocator adds to it, up to as much again, and the server's
+/// own memory it stays below 300 MiB.
+const HELD_BYTES_MAX: usize = 112 << 20;
 /// Fetched from the end of the file, where most footers lie whole.
 const TAIL_BYTES: u64 = 64 << 10;
 /// Pieces of the file that all columns together hold.
