@@ -21,7 +21,6 @@ pub mod template;
 pub mod timestamp;
 
 pub use definition::{
-    CompileOptions, Limits, Validation, compile, compile_state, compile_stored, uses_variables, validate,
-    variable_references,
+    CompileOptions, Limits, Validation, compile, compile_state, compile_stored, validate, variable_references,
 };
 pub use diagnostic::{Code, Diagnostic, Severity};

@@ -78,7 +78,7 @@ fn read(path: &Path) -> Result<Case, String> {
     }
     let origin =
         head.lines().find_map(|line| line.strip_prefix("origin: ")).unwrap_or_default().trim().to_owned();
-    if !["recorded", "spec", "ours"].contains(&origin.as_str()) {
+    if !["recorded", "reported", "spec", "ours"].contains(&origin.as_str()) {
         return Err(format!("origin {origin:?}"));
     }
     Ok(Case { origin, sections, text })

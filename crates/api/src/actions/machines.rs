@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use asl::program::{Program, StateMachineType};
+use asl::program::StateMachineType;
 use runtime::{CreateStateMachine, StateMachineDescription, StateMachineStatus, UpdateStateMachine};
 use serde_json::{Map, Value, json};
 
@@ -108,13 +108,7 @@ pub(super) async fn describe(api: &Api, fields: &Fields<'_>) -> Answer {
         StateMachineStatus::Active => "ACTIVE",
         StateMachineStatus::Deleting => "DELETING",
     };
-    let program = program(&described);
-    let mut shown = shown(&described, program.as_ref(), metadata_only(fields));
-    // Recorded both ways: not before mid-2024, and always since variables exist.
-    if program.is_some_and(|program| asl::uses_variables(&program)) {
-        shown = with_default_encryption(shown, &described);
-    }
-    let shown = shown
+    let shown = shown(&described, metadata_only(fields))
         .with("status", status)
         .with("type", type_name(described.machine.machine_type))
         .date("creationDate", described.created_at)
@@ -124,16 +118,11 @@ pub(super) async fn describe(api: &Api, fields: &Fields<'_>) -> Answer {
 
 pub(super) async fn describe_for_execution(api: &Api, fields: &Fields<'_>) -> Answer {
     let described = api.runtime.describe_state_machine_for_execution(fields.text("executionArn")).await?;
-    let shown = shown(&described, program(&described).as_ref(), metadata_only(fields))
-        .date("updateDate", described.machine.updated_at);
-    Ok(with_default_encryption(shown, &described).done())
-}
-
-fn with_default_encryption(shown: Shown, described: &StateMachineDescription) -> Shown {
-    match described.machine.encryption {
-        Some(_) => shown,
-        None => shown.with("encryptionConfiguration", json!({ "type": "AWS_OWNED_KEY" })),
+    let mut shown = shown(&described, metadata_only(fields)).date("updateDate", described.machine.updated_at);
+    if described.machine.encryption.is_none() {
+        shown = shown.with("encryptionConfiguration", json!({ "type": "AWS_OWNED_KEY" }));
     }
+    Ok(shown.done())
 }
 
 pub(super) fn metadata_only(fields: &Fields<'_>) -> bool {
@@ -141,7 +130,7 @@ pub(super) fn metadata_only(fields: &Fields<'_>) -> bool {
 }
 
 /// What both descriptions share.
-fn shown(described: &StateMachineDescription, program: Option<&Program>, metadata_only: bool) -> Shown {
+fn shown(described: &StateMachineDescription, metadata_only: bool) -> Shown {
     let machine = &described.machine;
     let definition = if metadata_only { "{}" } else { &*described.definition };
     let logging =
@@ -167,20 +156,17 @@ fn shown(described: &StateMachineDescription, program: Option<&Program>, metadat
     if let Some(encryption) = &machine.encryption {
         shown = shown.with("encryptionConfiguration", encryption.clone());
     }
-    match program.and_then(references) {
+    match references(described) {
         Some(references) if !metadata_only => shown.with("variableReferences", references),
         _ => shown,
     }
 }
 
-fn program(described: &StateMachineDescription) -> Option<Program> {
-    asl::compile_stored(&described.definition, described.machine.machine_type).ok()
-}
-
 /// Variables by state, for machines that use any.
-fn references(program: &Program) -> Option<Value> {
+fn references(described: &StateMachineDescription) -> Option<Value> {
+    let program = asl::compile_stored(&described.definition, described.machine.machine_type).ok()?;
     let references: Map<String, Value> =
-        asl::variable_references(program).into_iter().map(|(state, names)| (state, names.into())).collect();
+        asl::variable_references(&program).into_iter().map(|(state, names)| (state, names.into())).collect();
     (!references.is_empty()).then_some(Value::Object(references))
 }
 

@@ -25,7 +25,7 @@ mod states;
 mod templates;
 mod variables;
 
-pub use variables::{uses_variables, variable_references};
+pub use variables::variable_references;
 
 /// What a definition is compiled for.
 #[derive(Clone, Copy)]

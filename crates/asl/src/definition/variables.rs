@@ -141,8 +141,3 @@ pub fn variable_references(program: &Program) -> BTreeMap<String, Vec<String>> {
         .map(|state| (state.name.to_string(), state.variables.iter().map(|name| name.to_string()).collect()))
         .collect()
 }
-
-/// Whether any state assigns or reads a variable.
-pub fn uses_variables(program: &Program) -> bool {
-    program.states.iter().any(|state| !state.variables.is_empty() || state.flow.assign.is_some())
-}
