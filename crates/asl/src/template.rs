@@ -221,9 +221,11 @@ fn make(
 ) -> Result<Payload, TemplateError> {
     if let Template::Object(members) = template {
         return budget.below(|budget| {
-            let parts =
-                members.iter().map(|(name, part)| Ok((name.clone(), member(part, view, entropy, budget)?)));
-            Ok(Payload::from_members(parts.collect::<Result<Members, TemplateError>>()?))
+            let mut parts = Members::with_capacity(members.len());
+            for (name, part) in members {
+                parts.insert(name.clone(), &member(part, view, entropy, budget)?);
+            }
+            Ok(Payload::from_members(parts))
         });
     }
     let value = value_within(template, view, entropy, budget)?;

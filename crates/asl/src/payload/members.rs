@@ -5,6 +5,7 @@
 
 use std::sync::{Arc, OnceLock};
 
+use foldhash::fast::RandomState;
 use indexmap::IndexMap;
 use serde_json::{Map, Value};
 
@@ -12,7 +13,7 @@ use super::{Inner, Payload};
 
 /// The members of an object, in order, each a payload.
 #[derive(Clone, Default)]
-pub struct Members(IndexMap<Arc<str>, Payload>);
+pub struct Members(IndexMap<Arc<str>, Payload, RandomState>);
 
 /// How large and how deep a payload is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,6 +28,11 @@ pub struct Extent {
 const MEMBER_BYTES: usize = 48;
 
 impl Members {
+    /// None yet, with room for so many.
+    pub fn with_capacity(members: usize) -> Members {
+        Members(IndexMap::with_capacity_and_hasher(members, RandomState::default()))
+    }
+
     /// The payload of a member.
     pub fn get(&self, name: &str) -> Option<&Payload> {
         self.0.get(name)
