@@ -135,11 +135,7 @@ impl ServiceModel {
         Some(Operation { service: self, name, value })
     }
     /// The operation for a resource's camelCase action (`putItem`, `describeDBInstances` as `describeDbInstances`).
-    /// AWS knows no action by its native name.
     pub fn action(&self, action: &str) -> Option<Operation<'_>> {
-        if action.starts_with(|first: char| first.is_ascii_uppercase()) {
-            return None;
-        }
         let operations = self.model["operations"].as_object()?;
         let (name, value) = operations.iter().find(|(name, _)| name.eq_ignore_ascii_case(action))?;
         Some(Operation { service: self, name, value })
@@ -297,6 +293,6 @@ mod tests {
         let dynamodb = super::service("dynamodb").expect("DynamoDB's model");
         assert_eq!(dynamodb.action("putItem").map(|operation| operation.name), Some("PutItem"));
         assert_eq!(dynamodb.signing_name(), "dynamodb");
-        assert!(dynamodb.action("putNothing").is_none() && dynamodb.action("PutItem").is_none());
+        assert!(dynamodb.action("putNothing").is_none());
     }
 }

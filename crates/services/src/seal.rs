@@ -20,8 +20,9 @@ const KEY_LEN: usize = 32;
 const CHECK_FILE: &str = "secrets.check";
 const CHECK: &str = "passo";
 
-const LOST: &str = "the secrets of this data directory were sealed with another key: put the key back, or remove \
-    secrets.key and secrets.check to go on with a new one (the secrets of connections and of Secrets Manager are lost then)";
+const LOST: &str = "the secrets of this data directory were sealed with another key: put the key back (and if \
+    it is the right one, remove secrets.check alone), or remove both secrets.key and secrets.check to go on with a new one: the \
+    secrets of connections, of Secrets Manager and of CloudFormation's stacks are lost then";
 
 /// Seals and opens. Cheap to clone.
 #[derive(Clone)]

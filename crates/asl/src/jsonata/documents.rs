@@ -11,6 +11,7 @@ use jlens_core::input::{Sink, Source, Sources};
 use jlens_core::output::{Builder, Member};
 use serde_json::{Map, Value};
 
+use super::error::with_whole_numbers;
 use super::{Compiled, JsonataScope, Limits, functions};
 use crate::jsonpath::fits_within;
 use crate::payload::{DEPTH_MAX, Document};
@@ -215,7 +216,10 @@ impl<'a> Source<'a> for Alone<'a> {
     }
 }
 
-/// Writes a result. What came from a document and was not changed is copied from there, with its numbers as they stood.
+/// How much larger values are in memory than as text, at most: a list of digits.
+const VALUES_TO_TEXT: usize = 64;
+
+/// Writes a result. What came from a document and was not changed is copied from there, with integers that no float holds.
 pub(super) struct Results<'a> {
     documents: Rc<Documents<'a>>,
     bytes_left: usize,
@@ -223,7 +227,10 @@ pub(super) struct Results<'a> {
 
 impl<'a> Results<'a> {
     pub(super) fn new(documents: &Rc<Documents<'a>>, limits: &Limits) -> Results<'a> {
-        Results { documents: Rc::clone(documents), bytes_left: limits.result_bytes_max }
+        Results {
+            documents: Rc::clone(documents),
+            bytes_left: limits.result_bytes_max.saturating_mul(VALUES_TO_TEXT),
+        }
     }
 }
 
@@ -275,6 +282,7 @@ impl Builder for Results<'_> {
     fn input(&mut self, member: Member) -> Option<Value> {
         let document = self.documents.document(member.index()).filter(|_| member.of(&self.documents))?;
         // What does not fit is built part by part, and counted by the engine.
-        fits_within(document.value(), &mut self.bytes_left, DEPTH_MAX).then(|| document.value().clone())
+        fits_within(document.value(), &mut self.bytes_left, DEPTH_MAX)
+            .then(|| with_whole_numbers(document.value().clone()))
     }
 }

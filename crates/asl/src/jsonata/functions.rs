@@ -174,7 +174,7 @@ fn range(args: &[Option<Value>]) -> jlens_core::Result<Option<Value>> {
     if steps >= RANGE_ITEMS_MAX {
         return Err(Error::new("U1001").with("message", "The range has too many items"));
     }
-    let item = |index: u32| Value::from((first + f64::from(index) * step) as i64);
+    let item = |index: u32| json_number(first + f64::from(index) * step);
     match steps {
         0.0 => Ok(Some(item(0))),
         steps if steps > 0.0 => Ok(Some((0..=steps as u32).map(item).collect())),

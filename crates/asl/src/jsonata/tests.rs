@@ -8,7 +8,8 @@ use crate::entropy::{Entropy, SeededEntropy};
 
 fn evaluate_within(text: &str, limits: &Limits) -> Result<Option<Value>, String> {
     let input = Payload::from_value(
-        json!({"a": {"b": [1, {"c": 2}]}, "list": [5], "empty": [], "n": null, "text": "T"}),
+        json!({"a": {"b": [1, {"c": 2}]}, "list": [5], "empty": [], "n": null, "text": "T",
+            "exact": {"id": 12_345_678_901_234_567_u64, "price": 1.0, "half": 0.5}}),
     );
     let context = json!({"Execution": {"Name": "run-1"}});
     let mut variables = BTreeMap::new();

@@ -7,6 +7,7 @@ use crate::wire::{CallContext, ServiceError, ServiceRequest, ServiceResponse};
 use http::Method;
 use rusqlite::{Connection, OptionalExtension};
 use serde_json::{Value, json};
+use std::sync::Arc;
 
 const RESOURCES_MAX: usize = 300;
 /// Each deployment is a copy of the resources.
@@ -65,10 +66,15 @@ impl ApiGateway {
         let (status, answer) = if call.method == Method::GET {
             self.database.read(|connection| call.answer(connection))?
         } else {
-            let answer = self.database.write(move |connection| call.answer(connection)).await;
-            // Also after an error: nobody knows what it left.
-            self.deployed.changed();
-            answer?
+            let (database, deployed) = (self.database.clone(), Arc::clone(&self.deployed));
+            // On its own, because it stands even if the client has gone before it is on disk.
+            let written = tokio::spawn(async move {
+                let answer = database.write(move |connection| call.answer(connection)).await;
+                // Also after an error: nobody knows what it left.
+                deployed.changed();
+                answer
+            });
+            written.await.map_err(ServiceError::internal)??
         };
         let response =
             if answer.is_null() { ServiceResponse::empty() } else { ServiceResponse::json(answer) };

@@ -92,7 +92,11 @@ const COLUMNS: &str =
 impl Record {
     fn of(row: &Row<'_>, sealer: &Sealer) -> rusqlite::Result<Record> {
         let (id, details): (String, String) = (row.get(0)?, row.get(7)?);
-        let work = sealed::open(sealer, &id, 8, row.get_ref(8)?)?;
+        // Work that does not open is not done; it must not hold up the work on other stacks.
+        let work = sealed::open(sealer, &id, 8, row.get_ref(8)?).unwrap_or_else(|error| {
+            tracing::error!(stack = id, %error, "the work that is owed to a stack cannot be read");
+            String::new()
+        });
         Ok(Record {
             id,
             account: row.get(1)?,

@@ -134,7 +134,14 @@ pub(super) fn delete(
 pub(super) fn state_of(connection: &Connection, call: &Call, name: &str) -> Result<Value, ServiceError> {
     let sql = "SELECT state FROM stacks WHERE account = ?1 AND region = ?2 AND name = ?3";
     let row = params![call.account, call.region, name];
-    let opened = |row: &Row<'_>| sealed::open(&call.sealer, &owner(call, name), 0, row.get_ref(0)?);
+    // One that does not open is shown as none, so that the others are.
+    let opened = |row: &Row<'_>| {
+        let state = sealed::open(&call.sealer, &owner(call, name), 0, row.get_ref(0)?);
+        Ok(state.unwrap_or_else(|error| {
+            tracing::error!(stack = name, %error, "the state of a stack cannot be read");
+            String::new()
+        }))
+    };
     let found = connection.prepare_cached(sql)?.query_row(row, opened).optional()?;
     Ok(found.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default())
 }

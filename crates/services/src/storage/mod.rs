@@ -136,8 +136,8 @@ fn create(path: &Path, migrations: &[&str]) -> Result<(), StorageError> {
     let unfinished = path.with_extension("db.new");
     let failed = |source| StorageError::File { path: unfinished.clone(), source };
     let refused = |source| StorageError::Sqlite { path: unfinished.clone(), source };
-    // What a server left that was killed here.
-    for name in ["db.new", "db.new-wal", "db.new-shm"] {
+    // What a server left that was killed here, and the log of a file that somebody took away: SQLite would play it into this.
+    for name in ["db.new", "db.new-journal", "db-wal", "db-shm"] {
         match std::fs::remove_file(path.with_extension(name)) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(failed(error)),
             _ => {}
@@ -146,9 +146,9 @@ fn create(path: &Path, migrations: &[&str]) -> Result<(), StorageError> {
     let mut connection = Connection::open(&unfinished).map_err(refused)?;
     connection.pragma_update(None, "synchronous", "OFF").map_err(refused)?;
     connection.pragma_update(None, "auto_vacuum", "INCREMENTAL").map_err(refused)?;
-    connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(())).map_err(refused)?;
     migrate(&mut connection, &unfinished, migrations)?;
-    // Closing the only connection moves the log into the file.
+    // Only now, so that all of it is in the file itself.
+    connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(())).map_err(refused)?;
     connection.close().map_err(|(_, source)| refused(source))?;
     std::fs::File::open(&unfinished).and_then(|file| file.sync_all()).map_err(failed)?;
     std::fs::rename(&unfinished, path).map_err(failed)?;
