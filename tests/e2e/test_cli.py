@@ -35,7 +35,7 @@ def on_a_terminal(world, *words, **more):
     except OSError:
         pass  # The other side is closed.
     os.close(ours)
-    assert process.wait(60) == 0
+    assert process.wait(180) == 0
     return written.decode()
 
 

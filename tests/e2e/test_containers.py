@@ -90,7 +90,7 @@ def test_a_started_container_is_found_again_after_a_crash_and_not_started_twice(
         before[:] = sorted(c["Id"] for c in containers(server.podman) if c["State"] == "running")
         return len(before) == 3
 
-    eventually(three_run, seconds=60, what="three containers")
+    eventually(three_run, seconds=180, what="three containers")
     server.kill()
     server.start()
     described = server.ended(execution, seconds=120)
@@ -104,7 +104,7 @@ def test_a_started_container_is_found_again_after_a_crash_and_not_started_twice(
 def test_a_stop_acknowledged_before_a_crash_leaves_no_container(server):
     machine = server.deploy(ecs="docker")
     execution = server.execute(machine, "1-rule-1.json")
-    eventually(lambda: len([c for c in containers(server.podman) if c["State"] == "running"]) == 3, seconds=60, what="three containers")
+    eventually(lambda: len([c for c in containers(server.podman) if c["State"] == "running"]) == 3, seconds=180, what="three containers")
     server.client("stepfunctions").stop_execution(executionArn=execution)
     server.kill()
     server.start()

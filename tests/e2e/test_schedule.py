@@ -186,7 +186,7 @@ def test_a_server_killed_before_it_knows_that_the_execution_started_asks_again_a
         set_clock(server, time="2026-03-07T11:00:00Z")
     except (urllib.error.URLError, ConnectionError):
         pass  # It may die before it answers.
-    server.process.wait(60)
+    server.process.wait(180)
     server.start()
     eventually(lambda: days(server, arn) == ["2026-03-07T11:00:00Z"], what="the execution")
     after_everything(server, "2026-03-07T12:00:00")

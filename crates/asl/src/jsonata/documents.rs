@@ -2,19 +2,17 @@
 //!
 //! The engine takes bindings as values of its own, and borrows only the input document, of which ASL gives JSONata none. So an
 //! expression that does not look at its input is run as `($states := $$.states; …)`, with what it sees as the input: nothing
-//! is copied that the evaluation does not reach, and what it gives back untouched is taken from where it came.
+//! is copied that the evaluation does not reach.
 
 use std::cell::RefCell;
 use std::rc::{Rc, Weak};
 
 use jlens_core::input::{Sink, Source, Sources};
-use jlens_core::output::{Builder, Member};
+use jlens_core::output::Builder;
 use serde_json::{Map, Value};
 
-use super::error::with_whole_numbers;
-use super::{Compiled, JsonataScope, Limits, functions};
-use crate::jsonpath::fits_within;
-use crate::payload::{DEPTH_MAX, Document};
+use super::{Compiled, JsonataScope, functions};
+use crate::payload::Document;
 
 /// The members of `$states`.
 pub(super) const STATES_MEMBERS: [&str; 4] = ["input", "result", "errorOutput", "context"];
@@ -216,25 +214,11 @@ impl<'a> Source<'a> for Alone<'a> {
     }
 }
 
-/// How much larger values are in memory than as text, at most: a list of digits.
-const VALUES_TO_TEXT: usize = 64;
+/// Writes a result. Its numbers are JSONata's, which are floats: what an expression only names, and keeps them as they stood,
+/// takes no engine.
+pub(super) struct Results;
 
-/// Writes a result. What came from a document and was not changed is copied from there, with integers that no float holds.
-pub(super) struct Results<'a> {
-    documents: Rc<Documents<'a>>,
-    bytes_left: usize,
-}
-
-impl<'a> Results<'a> {
-    pub(super) fn new(documents: &Rc<Documents<'a>>, limits: &Limits) -> Results<'a> {
-        Results {
-            documents: Rc::clone(documents),
-            bytes_left: limits.result_bytes_max.saturating_mul(VALUES_TO_TEXT),
-        }
-    }
-}
-
-impl Builder for Results<'_> {
+impl Builder for Results {
     type Value = Value;
     type Array = Vec<Value>;
     type Object = Map<String, Value>;
@@ -277,12 +261,5 @@ impl Builder for Results<'_> {
 
     fn end_object(&mut self, object: Map<String, Value>) -> Value {
         Value::Object(object)
-    }
-
-    fn input(&mut self, member: Member) -> Option<Value> {
-        let document = self.documents.document(member.index()).filter(|_| member.of(&self.documents))?;
-        // What does not fit is built part by part, and counted by the engine.
-        fits_within(document.value(), &mut self.bytes_left, DEPTH_MAX)
-            .then(|| with_whole_numbers(document.value().clone()))
     }
 }

@@ -135,9 +135,7 @@ impl Compiled {
         // The block around the expression is no depth of its own.
         let options = options.clone().max_depth(limits.depth_max + 1);
         self.guarded(seed, reading.offset, || {
-            reading.engine.evaluate_source_to(&root, &bindings, &options, |output| {
-                output.write(&mut Results::new(&documents, limits))
-            })
+            reading.engine.evaluate_source_to(&root, &bindings, &options, |output| output.write(&mut Results))
         })
     }
 
@@ -148,7 +146,6 @@ impl Compiled {
         document: &Value,
         bindings: &Bindings,
         options: &Options,
-        limits: &Limits,
     ) -> Result<Option<Value>, EvaluationError> {
         let input = Payload::from_value(document.clone());
         let scope = JsonataScope {
@@ -162,9 +159,7 @@ impl Compiled {
         let documents = Documents::new(self, &scope);
         let input = super::documents::Alone(Rc::clone(&documents), Document::Payload(&input));
         self.guarded(1, 0, || {
-            self.engine.evaluate_source_to(&input, bindings, options, |output| {
-                output.write(&mut Results::new(&documents, limits))
-            })
+            self.engine.evaluate_source_to(&input, bindings, options, |output| output.write(&mut Results))
         })
     }
 

@@ -161,7 +161,7 @@ fn run_case(case: &Value) -> Result<(), String> {
     };
     let result = compiled.run(&compiled.engine, input, &bindings, &options, &limits, 1);
     if let (Some(input), false) = (input, compiled.analysis.metered) {
-        let read = compiled.read_document(input, &bindings, &options, &limits);
+        let read = compiled.read_document(input, &bindings, &options);
         if !alike(&read, &result) {
             return fail(&("read level by level", read));
         }
