@@ -4,10 +4,7 @@
 //! expression that does not look at its input is run as `($states := $$.states; …)`, with what it sees as the input: nothing
 //! is copied that the evaluation does not reach.
 
-use std::cell::RefCell;
-use std::rc::{Rc, Weak};
-
-use jlens_core::input::{Sink, Source, Sources};
+use jlens_core::input::{Sink, Source};
 use jlens_core::output::Builder;
 use serde_json::{Map, Value};
 
@@ -44,172 +41,133 @@ impl Reading {
     }
 }
 
-/// The documents that the engine has come upon, by number. The first two stand for the input and `$states`.
-pub(super) struct Documents<'a> {
-    itself: Weak<Documents<'a>>,
-    scope: JsonataScope<'a>,
-    variables: Vec<(&'a str, Document<'a>)>,
-    found: RefCell<Vec<Document<'a>>>,
+/// The input of such an expression: an object of `states` and the variables it refers to.
+pub(super) struct Root<'a>(Seen<'a>);
+
+/// An array or object that the engine may come to.
+#[derive(Clone, Copy)]
+enum Seen<'a> {
+    All(&'a Compiled, JsonataScope<'a>),
+    States(JsonataScope<'a>),
+    Document(Document<'a>),
 }
 
-const ROOT: u32 = 0;
-const STATES: u32 = 1;
-const FIRST: u32 = 2;
-
-impl<'a> Documents<'a> {
-    pub(super) fn new(compiled: &'a Compiled, scope: &JsonataScope<'a>) -> Rc<Documents<'a>> {
-        let scope = *scope;
-        let names = compiled.references.variables.iter().map(|name| &**name);
-        let variables = names.filter_map(|name| Some((name, scope.variables.document(name)?))).collect();
-        Rc::new_cyclic(|itself| Documents {
-            itself: itself.clone(),
-            scope,
-            variables,
-            found: RefCell::default(),
-        })
-    }
-
-    /// The document of a number, unless it stands for more than one.
-    fn document(&self, index: u32) -> Option<Document<'a>> {
-        self.found.borrow().get(index.checked_sub(FIRST)? as usize).copied()
-    }
-
-    fn write(&self, document: Document<'a>, sink: &mut Sink<'_, 'a>) {
-        let is_object = match document {
-            Document::Payload(payload) => payload.members_at_hand().is_some(),
-            Document::Value(value) => value.is_object(),
-        };
-        if is_object {
-            return self.write_container(document, sink, true);
-        }
-        match document.value() {
-            Value::Null => sink.null(),
-            Value::Bool(value) => sink.bool(*value),
-            Value::Number(number) => sink.number(number.as_f64().unwrap_or(f64::NAN)),
-            Value::String(text) => sink.string(text),
-            Value::Array(_) => self.write_container(document, sink, false),
-            Value::Object(_) => self.write_container(document, sink, true),
-        }
-    }
-
-    fn write_container(&self, document: Document<'a>, sink: &mut Sink<'_, 'a>, is_object: bool) {
-        let mut found = self.found.borrow_mut();
-        let index = u32::try_from(found.len() + FIRST as usize).ok();
-        // They live as long as the evaluation, and there are fewer of them than it may take steps.
-        let (Some(itself), Some(index)) = (self.itself.upgrade(), index) else { return };
-        found.push(document);
-        match is_object {
-            true => sink.object_of(&itself, index),
-            false => sink.array_of(&itself, index),
-        }
-    }
-
-    fn write_states(&self, name: &str, sink: &mut Sink<'_, 'a>) {
-        if let Some(document) = self.scope.member(name) {
-            sink.key(name);
-            self.write(document, sink);
-        }
+impl<'a> Root<'a> {
+    pub(super) fn new(compiled: &'a Compiled, scope: &JsonataScope<'a>) -> Root<'a> {
+        Root(Seen::All(compiled, *scope))
     }
 }
-
-impl<'a> Sources<'a> for Documents<'a> {
-    fn read(&self, index: u32, sink: &mut Sink<'_, 'a>) -> Result<(), String> {
-        match index {
-            ROOT => {
-                sink.key("states");
-                self.read_field(ROOT, "states", sink)?;
-                for (name, document) in &self.variables {
-                    sink.key(name);
-                    self.write(*document, sink);
-                }
-            }
-            STATES => STATES_MEMBERS.iter().for_each(|name| self.write_states(name, sink)),
-            index => match self.document(index) {
-                Some(document) => self.read_document(document, sink),
-                None => return Err(format!("there is no document {index}")),
-            },
-        }
-        Ok(())
-    }
-
-    fn read_field(&self, index: u32, key: &str, sink: &mut Sink<'_, 'a>) -> Result<bool, String> {
-        match (index, key) {
-            (ROOT, "states") => {
-                if let Some(itself) = self.itself.upgrade() {
-                    sink.object_of(&itself, STATES);
-                }
-            }
-            (ROOT, _) => return Ok(false),
-            (STATES, key) => self.write_states(key, sink),
-            (index, key) => {
-                if let Some(member) = self.document(index).and_then(|found| found.member(key)).flatten() {
-                    self.write(member, sink);
-                }
-            }
-        }
-        Ok(true)
-    }
-
-    fn length(&self, index: u32) -> Option<usize> {
-        self.document(index)?.value().as_array().map(Vec::len)
-    }
-
-    fn read_item(&self, index: u32, item: usize, sink: &mut Sink<'_, 'a>) -> Result<bool, String> {
-        let items = self.document(index).and_then(|document| document.value().as_array());
-        if let Some(item) = items.and_then(|items| items.get(item)) {
-            self.write(Document::Value(item), sink);
-        }
-        Ok(true)
-    }
-}
-
-impl<'a> Documents<'a> {
-    fn read_document(&self, document: Document<'a>, sink: &mut Sink<'_, 'a>) {
-        if let Document::Payload(payload) = document
-            && let Some(members) = payload.members_at_hand()
-        {
-            sink.reserve(members.iter().len());
-            for (name, member) in members.iter() {
-                sink.key(name);
-                self.write(Document::Payload(member), sink);
-            }
-            return;
-        }
-        match document.value() {
-            Value::Array(items) => {
-                sink.reserve(items.len());
-                items.iter().for_each(|item| self.write(Document::Value(item), sink));
-            }
-            Value::Object(object) => {
-                sink.reserve(object.len());
-                for (name, value) in object {
-                    sink.key(name);
-                    self.write(Document::Value(value), sink);
-                }
-            }
-            _ => {}
-        }
-    }
-}
-
-/// The input document: the first of them.
-pub(super) struct Root<'a>(pub(super) Rc<Documents<'a>>);
 
 impl<'a> Source<'a> for Root<'a> {
     fn read(&self, sink: &mut Sink<'_, 'a>) -> Result<(), String> {
-        sink.object_of(&self.0, ROOT);
+        sink.object(self.0);
         Ok(())
+    }
+}
+
+impl<'a> Source<'a> for Seen<'a> {
+    fn read(&self, sink: &mut Sink<'_, 'a>) -> Result<(), String> {
+        match *self {
+            Seen::All(compiled, scope) => {
+                sink.key("states");
+                sink.object(Seen::States(scope));
+                for name in &compiled.references.variables {
+                    write_member(name, scope.variables.document(name), sink);
+                }
+            }
+            Seen::States(scope) => {
+                STATES_MEMBERS.iter().for_each(|name| write_member(name, scope.member(name), sink));
+            }
+            Seen::Document(document) => read_document(document, sink),
+        }
+        Ok(())
+    }
+
+    fn read_field(&self, key: &str, sink: &mut Sink<'_, 'a>) -> Result<bool, String> {
+        let member = match *self {
+            Seen::All(_, scope) if key == "states" => {
+                sink.object(Seen::States(scope));
+                return Ok(true);
+            }
+            Seen::All(_, scope) => scope.variables.document(key),
+            Seen::States(scope) => scope.member(key),
+            Seen::Document(document) => document.member(key).flatten(),
+        };
+        if let Some(member) = member {
+            write(member, sink);
+        }
+        Ok(true)
+    }
+
+    fn length(&self) -> Option<usize> {
+        match self {
+            Seen::Document(document) => document.value().as_array().map(Vec::len),
+            Seen::All(..) | Seen::States(_) => None,
+        }
+    }
+
+    fn read_item(&self, index: usize, sink: &mut Sink<'_, 'a>) -> Result<bool, String> {
+        let Seen::Document(document) = *self else { return Ok(false) };
+        if let Some(item) = document.value().get(index) {
+            write(Document::Value(item), sink);
+        }
+        Ok(true)
+    }
+}
+
+fn write_member<'a>(name: &str, document: Option<Document<'a>>, sink: &mut Sink<'_, 'a>) {
+    if let Some(document) = document {
+        sink.key(name);
+        write(document, sink);
+    }
+}
+
+fn write<'a>(document: Document<'a>, sink: &mut Sink<'_, 'a>) {
+    if let Document::Payload(payload) = document
+        && payload.members_at_hand().is_some()
+    {
+        return sink.object(Seen::Document(document));
+    }
+    match document.value() {
+        Value::Null => sink.null(),
+        Value::Bool(value) => sink.bool(*value),
+        Value::Number(number) => sink.number(number.as_f64().unwrap_or(f64::NAN)),
+        Value::String(text) => sink.string(text),
+        Value::Array(_) => sink.array(Seen::Document(document)),
+        Value::Object(_) => sink.object(Seen::Document(document)),
+    }
+}
+
+fn read_document<'a>(document: Document<'a>, sink: &mut Sink<'_, 'a>) {
+    if let Document::Payload(payload) = document
+        && let Some(members) = payload.members_at_hand()
+    {
+        sink.reserve(members.iter().len());
+        return members
+            .iter()
+            .for_each(|(name, member)| write_member(name, Some(Document::Payload(member)), sink));
+    }
+    match document.value() {
+        Value::Array(items) => {
+            sink.reserve(items.len());
+            items.iter().for_each(|item| write(Document::Value(item), sink));
+        }
+        Value::Object(object) => {
+            sink.reserve(object.len());
+            object.iter().for_each(|(name, value)| write_member(name, Some(Document::Value(value)), sink));
+        }
+        _ => {}
     }
 }
 
 /// A document as the input.
 #[cfg(test)]
-pub(super) struct Alone<'a>(pub(super) Rc<Documents<'a>>, pub(super) Document<'a>);
+pub(super) struct Alone<'a>(pub(super) &'a Value);
 
 #[cfg(test)]
 impl<'a> Source<'a> for Alone<'a> {
     fn read(&self, sink: &mut Sink<'_, 'a>) -> Result<(), String> {
-        self.0.write(self.1, sink);
+        write(Document::Value(self.0), sink);
         Ok(())
     }
 }

@@ -3,13 +3,12 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::rc::Rc;
 
 use jlens_core::reads::Read;
 use jlens_core::{Bindings, Options};
 use serde_json::{Map, Value};
 
-use super::documents::{Documents, Reading, Results, Root, STATES_MEMBERS};
+use super::documents::{Reading, Results, Root, STATES_MEMBERS};
 use super::error::with_whole_numbers;
 use super::meter::{Meter, OverLimit};
 use super::{Compiled, EvaluationError, Expression, JsonataScope, Limits, functions, non_finite};
@@ -130,8 +129,7 @@ impl Compiled {
         seed: u64,
     ) -> Result<Option<Value>, EvaluationError> {
         let bindings = self.functions(scope, limits);
-        let documents = Documents::new(self, scope);
-        let root = Root(Rc::clone(&documents));
+        let root = Root::new(self, scope);
         // The block around the expression is no depth of its own.
         let options = options.clone().max_depth(limits.depth_max + 1);
         self.guarded(seed, reading.offset, || {
@@ -147,17 +145,7 @@ impl Compiled {
         bindings: &Bindings,
         options: &Options,
     ) -> Result<Option<Value>, EvaluationError> {
-        let input = Payload::from_value(document.clone());
-        let scope = JsonataScope {
-            input: &input,
-            result: None,
-            error_output: None,
-            context: &Value::Null,
-            variables: &crate::scope::NoVariables,
-            now: crate::timestamp::Timestamp::default(),
-        };
-        let documents = Documents::new(self, &scope);
-        let input = super::documents::Alone(Rc::clone(&documents), Document::Payload(&input));
+        let input = super::documents::Alone(document);
         self.guarded(1, 0, || {
             self.engine.evaluate_source_to(&input, bindings, options, |output| output.write(&mut Results))
         })
